@@ -217,9 +217,9 @@ class OriginalTooComplexError(RenderFailedError):
 class NotKeptError(RenderFailedError):
     """A pyramid or derivative could not be stored: the disk is full, or writing failed."""
 
-    def __init__(self, message: str, refusal: OSError | None = None) -> None:
+    def __init__(self, message: str, disk_error: OSError | None = None) -> None:
         super().__init__(message)
-        self.refusal = refusal
+        self.disk_error = disk_error
         """Error of the write, if it has not been reported to the store yet; for the log."""
 
 
@@ -251,7 +251,7 @@ class WorkerFailedError(RenderFailedError):
     """A job raised an unexpected exception; `reason` names it, for the log."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__("The image could not be made.")
+        super().__init__("The image could not be rendered.")
         self.reason = reason
 
     def __repr__(self) -> str:

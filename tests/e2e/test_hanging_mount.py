@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from iiif_server.images.registry import SECONDS_TRUSTED
+from iiif_server.images.registry import REVALIDATE_SECONDS
 from support.apps import picture
 from support.hanging import HangingMount, hanging_mount
 from support.servers import ADMIN_TOKEN, ServerProcess
@@ -61,7 +61,7 @@ async def test_hanging_mount_makes_only_its_own_type_unavailable(mounted: Mounte
     (before,) = await mounted.get_all("/remote:pic.jpg/full/40,/0/default.jpg")
     assert before.status_code == 200
     mounted.mount.hang()
-    await asyncio.sleep(SECONDS_TRUSTED)  # what was read just now is answered until then
+    await asyncio.sleep(REVALIDATE_SECONDS)  # what was read just now is answered until then
     remote = [
         "/remote:pic.jpg/full/41,/0/default.jpg",
         "/remote:other.jpg/info.json",

@@ -220,7 +220,7 @@ def test_check_names_the_permission_that_is_missing(site: Site) -> None:
             },
         )
         found += asyncio.run(check_shared_cache(settings))
-    assert [finding.fine for finding in found] == [False, False, False, False, True]
+    assert [finding.ok for finding in found] == [False, False, False, False, True]
     for finding, done in zip(found, ("listed", "written", "read", "deleted from"), strict=False):
         assert f"cannot be {done}: " in finding.text
         assert "AccessDenied" in finding.text

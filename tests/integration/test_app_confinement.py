@@ -48,13 +48,13 @@ async def test_workers_are_let_alone_where_that_is_wanted(tmp_path: Path) -> Non
 
 async def test_server_starts_if_what_is_required_is_there(tmp_path: Path) -> None:
     settings = settings_below(tmp_path, workers={"confinement": "required"})
-    if available().lacking:
+    if available().unavailable:
         with pytest.raises(ConfigurationError, match="this system has no"):
             async with running_app(settings):
                 pytest.fail("it has started")
         return
     async with running_app(settings) as server:
-        assert not server.services.image_pool.sandbox_status.lacking
+        assert not server.services.image_pool.sandbox_status.unavailable
 
 
 async def test_type_may_be_a_link_to_another_disk(tmp_path: Path) -> None:

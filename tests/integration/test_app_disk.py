@@ -247,7 +247,7 @@ async def test_a_store_too_small_for_what_is_looked_at_does_not_build_for_ever(
         assert "tile" in tiles
         assert builds.parts.count(Part.DETAIL) <= 3 * len(names)
         assert len(server.seen(PyramidFailed)) == len(names)
-        assert "removed as often" in server.seen(PyramidFailed)[0].reason
+        assert "after each build" in server.seen(PyramidFailed)[0].reason
 
 
 async def test_large_images_are_served_by_a_store_that_holds_one_of_them(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ async def test_more_than_may_wait_is_told_to_come_back(tmp_path: Path) -> None:
         first = await started(server, slow(31))
         second = await queued(server, slow(32), 1)
         response = await server.get(slow(33))
-        assert_problem(response, 503, "waiting to be made already")
+        assert_problem(response, 503, "are waiting already")
         assert int(response.headers["retry-after"]) > 0
         assert server.seen(WorkRefused) == [WorkRefused("image", "full", "busy")]
         assert server.seen(RenderFailed) == []
@@ -93,7 +93,7 @@ async def test_who_waits_too_long_is_told_to_come_back(tmp_path: Path) -> None:
         await put_originals(server)
         first = await started(server, slow(31))
         response = await server.get(slow(32))
-        assert_problem(response, 503, "0.1 seconds", "ask again")
+        assert_problem(response, 503, "0.1 seconds", "try again")
         assert int(response.headers["retry-after"]) > 0
         assert server.services.image_pool.stats.waiting == 0
         await first
@@ -157,7 +157,7 @@ async def lose_two_workers(server: Server, path: str) -> None:
         await asyncio.sleep(0.1)
         assert pool.stats.busy == 1, "too fast to be killed"
         os.kill(pool.pids[0], signal.SIGKILL)
-    assert_problem(await asking, 500, "could not be made")
+    assert_problem(await asking, 500, "could not be rendered")
     await async_wait_until(lambda: pool.stats.replaced == 2)
 
 

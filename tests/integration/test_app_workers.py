@@ -63,7 +63,7 @@ async def test_a_request_whose_workers_die_twice_is_given_up(tmp_path: Path) -> 
         await kill_a_busy_worker(server)
         await async_wait_until(lambda: len(server.seen(WorkerReplaced)) == 1)
         await kill_a_busy_worker(server)
-        assert_problem(await asking, 500, "could not be made")
+        assert_problem(await asking, 500, "could not be rendered")
         assert len(server.seen(RenderFailed)) == 1
         server.put("disk", "pic.jpg", picture())
         response = await server.get("/disk:pic.jpg/full/50,/0/default.jpg")

@@ -189,7 +189,7 @@ def test_all_of_a_type_or_of_a_list(config: Path, target: Path) -> None:
 def test_signed_types_are_not_opened_to_everyone_by_accident(config: Path, target: Path) -> None:
     result = export(config, target, "closed:c.jpg")
     assert result.exit_code == 1
-    assert "say --include-signed if that is meant" in result.output
+    assert "add --include-signed to export it nevertheless" in result.output
     assert not (target / "closed").exists()
     assert export(config, target, "--include-signed", "closed:c.jpg").exit_code == 0
     assert (target / "closed/c.jpg/info.json").exists()
@@ -349,7 +349,7 @@ def test_a_disk_that_is_full_ends_the_run(
         result = export(config, disk.folder, "disk:a.jpg", "disk:small.jpg")
     assert result.exit_code == 1
     assert "cannot be written: No space left on device" in result.output
-    assert "No further image can be done." in result.output
+    assert "No further image can be processed." in result.output
 
 
 def test_a_folder_that_a_worker_does_not_have_ends_the_run(
@@ -365,5 +365,5 @@ def test_a_folder_that_a_worker_does_not_have_ends_the_run(
     monkeypatch.setattr("iiif_server.commands.export.replace", elsewhere)
     result = export(config, target, "disk:a.jpg", "disk:small.jpg")
     assert "elsewhere cannot be written: it is missing here, and all machines" in result.output
-    assert "No further image can be done." in result.output
+    assert "No further image can be processed." in result.output
     assert not (target / "elsewhere").exists()

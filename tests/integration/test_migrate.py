@@ -77,7 +77,7 @@ def test_a_file_that_is_there_is_not_written_over(seed: Path, tmp_path: Path) ->
     target.write_text("mine")
     result = run("migrate", seed, "--to", target)
     assert result.exit_code == 1
-    assert "say --force" in result.output
+    assert "add --force" in result.output
     assert target.read_text() == "mine"
     assert run("migrate", seed, "--to", target, "--force").exit_code == 0
     assert target.read_text() != "mine"
@@ -86,9 +86,9 @@ def test_a_file_that_is_there_is_not_written_over(seed: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"listen 80;", "say --from"),
+        (b"listen 80;", "add --from"),
         (b"\xff\xfe", "not a text in UTF-8"),
-        (b"types: [", "say --from"),
+        (b"types: [", "add --from"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes, said: str) -> None:

@@ -35,7 +35,7 @@ def exceeded(entries: list[Candidate], bounds: Bounds) -> bool:
 
 @given(stores, bounds_on_stores)
 def test_a_held_entry_is_never_dropped(entries: list[Candidate], bounds: Bounds) -> None:
-    assert not any(entry.held for entry in victims(entries, bounds, NOW))
+    assert not any(entry.pinned for entry in victims(entries, bounds, NOW))
 
 
 @given(stores, bounds_on_stores)
@@ -52,7 +52,7 @@ def test_what_is_left_is_within_the_bounds_unless_it_is_all_held(
     entries: list[Candidate], bounds: Bounds
 ) -> None:
     left = left_of(entries, victims(entries, bounds, NOW))
-    assert not exceeded(left, bounds) or all(entry.held for entry in left)
+    assert not exceeded(left, bounds) or all(entry.pinned for entry in left)
 
 
 @given(stores, bounds_on_stores)
@@ -60,7 +60,7 @@ def test_what_is_left_has_not_expired_unless_it_is_held(
     entries: list[Candidate], bounds: Bounds
 ) -> None:
     for entry in left_of(entries, victims(entries, bounds, NOW)):
-        assert bounds.ttl is None or entry.held or NOW - entry.last_used <= bounds.ttl
+        assert bounds.ttl is None or entry.pinned or NOW - entry.last_used <= bounds.ttl
 
 
 @given(stores, bounds_on_stores)
@@ -68,7 +68,7 @@ def test_nothing_goes_while_something_less_recently_used_stays(
     entries: list[Candidate], bounds: Bounds
 ) -> None:
     gone = victims(entries, bounds, NOW)
-    left = [entry for entry in left_of(entries, gone) if not entry.held]
+    left = [entry for entry in left_of(entries, gone) if not entry.pinned]
     if gone and left:
         assert max(e.last_used for e in gone) <= min(e.last_used for e in left)
 
@@ -76,7 +76,7 @@ def test_nothing_goes_while_something_less_recently_used_stays(
 @given(stores, bounds_on_stores)
 def test_nothing_goes_without_need(entries: list[Candidate], bounds: Bounds) -> None:
     fresh = [e for e in entries if bounds.ttl is None or NOW - e.last_used <= bounds.ttl]
-    kept = fresh + [entry for entry in entries if entry.held and entry not in fresh]
+    kept = fresh + [entry for entry in entries if entry.pinned and entry not in fresh]
     if not exceeded(kept, bounds):
         assert set(victims(entries, bounds, NOW)) == set(entries) - set(kept)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from iiif_server.errors import NoSpaceForOriginalError, OriginalTooLargeError
-from iiif_server.sources.fetched_store import FetchedStore, Keep, lock_for_use
+from iiif_server.sources.fetched_store import FetchedLimits, FetchedStore, lock_for_use
 
 MAX_BYTES, MAX_FILES = 1000, 5
 NAMES = st.sampled_from([f"type/{folder}{letter}" for folder in ("", "a/") for letter in "bcdef"])
@@ -63,7 +63,7 @@ class Sequences(RuleBasedStateMachine):
         self.store = self.opened()
 
     def opened(self) -> FetchedStore:
-        store = FetchedStore(self.root, Keep(MAX_BYTES, MAX_FILES, 0), self.clock)
+        store = FetchedStore(self.root, FetchedLimits(MAX_BYTES, MAX_FILES, 0), self.clock)
         store.register(self.root / "type")
         return store
 
@@ -80,12 +80,12 @@ class Sequences(RuleBasedStateMachine):
             return
         steps = [size] if announced else [*range(300, size, 300), size]
         expected = self.model.arrival(steps)
-        room = self.store.begin()
+        reservation = self.store.reserve_file()
         try:
             if announced:
-                room.announce(size)
+                reservation.reserve(size)
             for before, after in pairwise([0, *steps]):
-                room.grow(after - before)
+                reservation.count_received(after - before)
         except (OriginalTooLargeError, NoSpaceForOriginalError) as error:
             outcome: type[Exception] | None = type(error)
         else:
@@ -93,10 +93,10 @@ class Sequences(RuleBasedStateMachine):
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(bytes(size))
-            room.store(path, path.stat())
+            reservation.store(path, path.stat())
             self.model.sizes[name] = size
         finally:
-            room.close()
+            reservation.close()
         assert outcome == expected
 
     @rule(name=NAMES)

@@ -195,7 +195,7 @@ def brought_for(parts: PartialFile, plan: RenderPlan) -> RenderPlan:
     table = parts.run(read)[factor]
     assert header.tiles is not None
     places = map(table.entry, tiles_to_decode(header.tiles, plan.operations))
-    parts.bring((offset, offset + length) for offset, length in places)
+    parts.fetch((offset, offset + length) for offset, length in places)
     return replace(plan, original=parts.file)
 
 

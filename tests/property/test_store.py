@@ -48,7 +48,7 @@ class Stores(RuleBasedStateMachine):
     @rule(name=NAMES)
     def hold_through_eviction(self, name: str) -> None:
         one = self.stores[0]
-        with one.store.hold(key(name)):
+        with one.store.pin(key(name)):
             there = one.store.find(key(name)) is not None
             one.store.evict()
             assert (one.store.find(key(name)) is not None) == there

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iiif_server.errors import OriginalNotFoundError
-from iiif_server.sources.templates import Template, as_url, may_be_a_name
+from iiif_server.sources.templates import Template, as_url, is_valid_name
 
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
@@ -83,6 +83,6 @@ def test_names_that_are_listed_can_be_expanded(name: str) -> None:
     try:
         Template("{name}").expand(name)
     except OriginalNotFoundError:
-        assert not may_be_a_name(name)
+        assert not is_valid_name(name)
     else:
-        assert may_be_a_name(name)
+        assert is_valid_name(name)

@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute
 
 from iiif_server.app import create_app
 from iiif_server.codecs import jpegtran
-from iiif_server.images.registry import SECONDS_TRUSTED
+from iiif_server.images.registry import REVALIDATE_SECONDS
 from iiif_server.server.services import Services
 from iiif_server.settings import Settings
 from iiif_server.sources.fetching import FetchOptions
@@ -190,7 +190,7 @@ def settings_below(root: Path, **settings: Any) -> Settings:
 
 async def no_longer_trusted() -> None:
     """Wait until a version of an original is not taken for the present one without looking."""
-    await asyncio.sleep(SECONDS_TRUSTED)
+    await asyncio.sleep(REVALIDATE_SECONDS)
 
 
 def fetching(**options: Any) -> FetchOptions:

@@ -27,14 +27,14 @@ class PartialFile:
     def __post_init__(self) -> None:
         self.path.write_bytes(b"\xa5" * len(self.data))
         first, self.present = self.present, ()
-        self.bring(first)
+        self.fetch(first)
 
     @property
     def file(self) -> LocalFile:
         whole = LocalFile.at(self.path)
         return replace(whole, version=replace(whole.version, partial=True))
 
-    def bring(self, extents: Iterable[Extent], ahead: int = 0) -> None:
+    def fetch(self, extents: Iterable[Extent], ahead: int = 0) -> None:
         """Write the original's bytes into extents, and so many after them."""
         wider = [(start, min(stop + ahead, len(self.data))) for start, stop in extents]
         descriptor = os.open(self.path, os.O_WRONLY)
@@ -55,5 +55,5 @@ class PartialFile:
             assert all(0 <= start < stop <= len(self.data) for start, stop in found.needs)
             assert missing_extents(self.present, found.needs) == merge_extents(found.needs)
             self.brought.append(found.needs)
-            self.bring(found.needs, ahead)
+            self.fetch(found.needs, ahead)
         raise AssertionError("it needs ever more")

@@ -25,7 +25,7 @@ async def opened(
     size: int,
     setup: Setup | None = None,
     *,
-    remembers: int = 0,
+    affinity_size: int = 0,
     events: list[Event] | None = None,
     capacity: Capacity | None = None,
     queue_timeout: float | None = None,
@@ -36,7 +36,7 @@ async def opened(
         size,
         setup or Setup(jobs.nothing),
         observer,
-        remembers=remembers,
+        affinity_size=affinity_size,
         capacity=capacity,
         queue_timeout=queue_timeout,
     )

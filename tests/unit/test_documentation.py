@@ -13,7 +13,7 @@ from iiif_server import errors
 from iiif_server.app import create_app
 from iiif_server.cli import COMMANDS, main
 from iiif_server.commands.formats import formats_tables
-from iiif_server.commands.migrate.moves import Kind
+from iiif_server.commands.migrate.conversion import Kind
 from iiif_server.commands.settings import settings_page
 from iiif_server.formats.table import INPUT_ROWS, OUTPUT_ROWS
 from iiif_server.iiif.formats import Format

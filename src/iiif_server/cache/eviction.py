@@ -5,10 +5,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-AHEAD = 3600.0
+MAX_AHEAD = 3600.0
 """Seconds by which a time of use may be ahead of the clock, as clocks of machines differ. If it is
 more, a clock was or is wrong, and the time of use is unknown."""
-MAX_AT_ONCE = 100_000
+MAX_VICTIMS = 100_000
 """Maximum number of entries that one scan selects, in at most 30 MB of memory; if more have to be
 evicted, another scan follows."""
 _LEFT_FREE = 1_000_000_000
@@ -26,7 +26,7 @@ class Candidate:
     """In bytes."""
     last_used: float
     """Seconds since the epoch."""
-    held: bool = False
+    pinned: bool = False
     """Whether it is in use, so that eviction skips it."""
 
 
@@ -84,18 +84,18 @@ class Disk:
     total: int
     free: int
 
-    def shortage(self, min_free: int | None, wanted: int = 0) -> int:
-        """Bytes to free before `wanted` bytes can be written with `min_free` left; 0 if none."""
+    def shortage(self, min_free: int | None, requested: int = 0) -> int:
+        """Bytes to free before `requested` bytes can be written with `min_free` left; 0 if none."""
         if not self.total:  # the file system does not report its size
             return 0
         if min_free is None:
             min_free = min(_LEFT_FREE, self.total // _LEFT_FREE_SHARE)
-        return max(0, min_free + wanted - self.free)
+        return max(0, min_free + requested - self.free)
 
 
 def is_ahead(last_used: float, now: float) -> bool:
     """Whether a time of use is so far in the future that it must be wrong."""
-    return last_used > now + AHEAD
+    return last_used > now + MAX_AHEAD
 
 
 class Selection:
@@ -113,7 +113,7 @@ class Selection:
         expected: tuple[int, int],
         *,
         shortage: int = 0,
-        most: int = MAX_AT_ONCE,
+        most: int = MAX_VICTIMS,
     ) -> None:
         """`expected`: bytes and files that the scan will probably find.
 
@@ -142,7 +142,7 @@ class Selection:
         """Add an entry that the scan found."""
         self.size += found.size
         self.files += 1
-        if found.held:
+        if found.pinned:
             return
         ahead = is_ahead(found.last_used, self._now)
         ttl = self._bounds.ttl

@@ -26,9 +26,9 @@ used more recently: then the order of use has to be known more finely."""
 _TOUCH_SHARE = 8
 """Divisor: a time of use is written after this part of `ttl`, or of the idle time of the entry used
 last among those last evicted."""
-_EVICT_AGAIN_AFTER = 60.0
+_RETRY_SECONDS = 60.0
 """Seconds until eviction is tried again after one that removed nothing."""
-_HELD_AGAIN_AFTER = 5.0
+_PINNED_RETRY_SECONDS = 5.0
 """Seconds until eviction is tried again if it removed nothing, but entries were in use."""
 _SCAN_AFTER = 3600.0
 """Seconds after which one process scans the store though no limit is exceeded: to remove expired
@@ -36,7 +36,7 @@ entries, and to correct the totals where files were removed or added without bei
 _SCAN_AT_LEAST = 300.0
 """Minimum seconds between such scans, with a short `ttl`."""
 
-NO_ROOM = "there is less free space on the disk than is to be left free"
+NO_ROOM = "the disk has less free space than cache.min_free"
 FULL_STORE = "the cache has reached cache.max_bytes or cache.max_files, and nothing can be removed"
 
 
@@ -69,9 +69,9 @@ class Evictor:
         """Free bytes of the disk at the last successful check; None before it."""
         self.disk_is_full = False
         """Whether a write failed because the disk was full, since the last eviction."""
-        self._held: Counter[str] = Counter()
-        self._wanted: int | None = None
-        self._evict_again = self._free_again = 0.0
+        self._pinned: Counter[str] = Counter()
+        self._requested: int | None = None
+        self._retry_at = self._free_space_retry_at = 0.0
         self._evicting = asyncio.Lock()
         self._scan_lock = self.incoming / "scan.lock"
         self._scan_seconds = (
@@ -84,15 +84,15 @@ class Evictor:
         return f"<Evictor of {self.entries}>"
 
     @contextmanager
-    def hold(self, key: EntryKey) -> Iterator[None]:
-        """Keep this process from evicting the entry, existing or future, in the context."""
-        self._held[key.digest] += 1
+    def pin(self, key: EntryKey) -> Iterator[None]:
+        """Pin an entry, existing or future: this process does not evict it in the context."""
+        self._pinned[key.digest] += 1
         try:
             yield
         finally:
-            self._held[key.digest] -= 1
-            if not self._held[key.digest]:
-                del self._held[key.digest]
+            self._pinned[key.digest] -= 1
+            if not self._pinned[key.digest]:
+                del self._pinned[key.digest]
 
     # --- free space ---------------------------------------------------------------------------
 
@@ -109,19 +109,19 @@ class Evictor:
         """
         if not self.disk().shortage(self._bounds.min_free, size):
             return False
-        if self._monotonic() >= self._free_again:
-            self._wanted = max(size, self._wanted or 0)
+        if self._monotonic() >= self._free_space_retry_at:
+            self._requested = max(size, self._requested or 0)
         return True
 
     @property
-    def refusal(self) -> str | None:
+    def full_reason(self) -> str | None:
         """Reason to refuse writes because a limit is exceeded; empty while an eviction runs.
 
         None if no limit is exceeded, or if an eviction is due.
         """
         if not self._is_over_bound():
             return None
-        if self._monotonic() < self._evict_again:
+        if self._monotonic() < self._retry_at:
             return FULL_STORE
         return "" if self._evicting.locked() else None
 
@@ -131,11 +131,11 @@ class Evictor:
         """Evict while a limit is exceeded. Concurrent calls do the work once."""
         async with self._evicting:
             # Repeat, as entries may have been committed during the last eviction.
-            while self._is_too_full() and self._monotonic() >= self._evict_again:
-                gone = await threads.run(self._evict_if_needed, timeout=LONG)
-                if not gone and self._is_too_full():
-                    rest = _HELD_AGAIN_AFTER if self._held else _EVICT_AGAIN_AFTER
-                    self._evict_again = self._monotonic() + rest
+            while self._is_too_full() and self._monotonic() >= self._retry_at:
+                removed = await threads.run(self._evict_if_needed, timeout=LONG)
+                if not removed and self._is_too_full():
+                    pause = _PINNED_RETRY_SECONDS if self._pinned else _RETRY_SECONDS
+                    self._retry_at = self._monotonic() + pause
 
     def evict(self) -> int:
         """Scan the store and evict entries of all processes. Returns the number removed."""
@@ -156,30 +156,30 @@ class Evictor:
             return self._evict() if self._is_too_full() else 0
 
     def _evict(self) -> int:
-        wanted, self._wanted = self._wanted, None
+        requested, self._requested = self._requested, None
         is_full, self.disk_is_full = self.disk_is_full, False
         total = 0
         for scan in itertools.count():
-            selection = self._scan(max(self._shortage(wanted), int(is_full and not scan)))
-            gone = self._remove(selection)
-            total += gone
-            if not selection.is_partial or (scan and not gone):
+            selection = self._scan(max(self._shortage(requested), int(is_full and not scan)))
+            removed = self._remove(selection)
+            total += removed
+            if not selection.is_partial or (scan and not removed):
                 break
-        if wanted is not None and self._shortage(wanted):
-            self._free_again = self._monotonic() + _EVICT_AGAIN_AFTER
+        if requested is not None and self._shortage(requested):
+            self._free_space_retry_at = self._monotonic() + _RETRY_SECONDS
         return total
 
     def _remove(self, selection: Selection) -> int:
-        gone, size, last_used = 0, 0, -math.inf
+        removed, size, last_used = 0, 0, -math.inf
         for victim in selection.victims():
-            if not self._is_held(victim.name) and self.unlink(Path(victim.name), victim.size):
-                gone, size = gone + 1, size + victim.size
+            if not self._is_pinned(victim.name) and self.unlink(Path(victim.name), victim.size):
+                removed, size = removed + 1, size + victim.size
                 last_used = max(last_used, victim.last_used)
-        if gone:
-            self.counts.count("evicted", gone)
-            self._observe(Evicted(gone, size))
+        if removed:
+            self.counts.count("evicted", removed)
+            self._observe(Evicted(removed, size))
             self.counts.set_reach(self._clock() - last_used)
-        return gone
+        return removed
 
     def _scan(self, shortage: int) -> Selection:
         """Scan the disk: correct the totals, and select the entries to evict."""
@@ -197,7 +197,7 @@ class Evictor:
             with contextlib.suppress(OSError):  # removed since it was listed
                 status = item.stat(follow_symlinks=False)
                 yield Candidate(
-                    item.path, status.st_size, status.st_mtime, self._is_held(item.path)
+                    item.path, status.st_size, status.st_mtime, self._is_pinned(item.path)
                 )
 
     def usage(self) -> tuple[int, int]:
@@ -232,22 +232,22 @@ class Evictor:
         A finer time of use keeps eviction from removing entries that are in use.
         """
         reach = self.counts.reach
-        wanted = max(1.0, reach / _TOUCH_SHARE) if reach else math.inf
-        return min(self._touch_at_most, wanted)
+        threshold = max(1.0, reach / _TOUCH_SHARE) if reach else math.inf
+        return min(self._touch_at_most, threshold)
 
-    def _shortage(self, wanted: int | None) -> int:
+    def _shortage(self, requested: int | None) -> int:
         """Bytes to free on the disk; 0 if its free space cannot be read."""
         try:
-            return self.disk().shortage(self._bounds.min_free, wanted or 0)
+            return self.disk().shortage(self._bounds.min_free, requested or 0)
         except OSError:
             return 0
 
     def _is_too_full(self) -> bool:
-        return self._wanted is not None or self.disk_is_full or self._is_over_bound()
+        return self._requested is not None or self.disk_is_full or self._is_over_bound()
 
     def _is_over_bound(self) -> bool:
         totals = self.counts.totals
         return self._bounds.exceeded(totals.size, totals.files)
 
-    def _is_held(self, path: str) -> bool:
-        return digest_of(os.path.basename(path)) in self._held  # noqa: PTH119 - for all files
+    def _is_pinned(self, path: str) -> bool:
+        return digest_of(os.path.basename(path)) in self._pinned  # noqa: PTH119 - for all files

@@ -25,7 +25,7 @@ class SingleFlight(Generic[Key, Value]):
 
     def __init__(self) -> None:
         self._flights: dict[Key, _Flight[Value]] = {}
-        self.landed = 0
+        self.finished = 0
         """Number of finished flights."""
 
     def __repr__(self) -> str:
@@ -43,7 +43,7 @@ class SingleFlight(Generic[Key, Value]):
         if flight is None:
             flight = _Flight(asyncio.ensure_future(_as_coroutine(work)))
             self._flights[key] = flight
-            flight.task.add_done_callback(lambda _: self._land(key, flight))
+            flight.task.add_done_callback(lambda _: self._finish(key, flight))
         flight.waiting += 1
         try:
             # `asyncio.shield` logs failures without a waiting caller, from Python 3.14 on.
@@ -52,7 +52,7 @@ class SingleFlight(Generic[Key, Value]):
         finally:
             flight.waiting -= 1
             if flight.waiting == 0 and not flight.kept and not flight.task.done():
-                self._land(key, flight)
+                self._finish(key, flight)
                 flight.task.cancel()
 
     def is_under_way(self, key: Key) -> bool:
@@ -73,11 +73,11 @@ class SingleFlight(Generic[Key, Value]):
         if tasks:
             await asyncio.wait(tasks)
 
-    def _land(self, key: Key, flight: _Flight[Value]) -> None:
+    def _finish(self, key: Key, flight: _Flight[Value]) -> None:
         # A cancelled flight may still be ending when the next one of its key has started.
         if self._flights.get(key) is flight:
             del self._flights[key]
-            self.landed += 1
+            self.finished += 1
         if flight.task.done() and not flight.task.cancelled():
             flight.task.exception()  # keeps asyncio from logging the failure again
 

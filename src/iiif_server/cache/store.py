@@ -84,11 +84,11 @@ class Store:
         self.incoming = self._evictor.incoming
         """Folder of pending files."""
 
-        def tell(reason: str) -> None:
+        def report(reason: str) -> None:
             observer(StoreFailed(reason))
 
-        self._writing = WriteBackoff(tell, lambda text: observer(StoreRecovered(text)), monotonic)
-        self._reading = WriteBackoff(tell, lambda _: None, monotonic)
+        self._writing = WriteBackoff(report, lambda text: observer(StoreRecovered(text)), monotonic)
+        self._reading = WriteBackoff(report, lambda _: None, monotonic)
 
     def __repr__(self) -> str:
         totals = self._counts.totals
@@ -194,9 +194,9 @@ class Store:
         self._drop(entry.path, "wrong checksum")
         return False
 
-    def hold(self, key: EntryKey) -> AbstractContextManager[None]:
+    def pin(self, key: EntryKey) -> AbstractContextManager[None]:
         """Keep this process from evicting the entry, existing or future, in the context."""
-        return self._evictor.hold(key)
+        return self._evictor.pin(key)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -213,14 +213,14 @@ class Store:
         """
         if not self._writing.may_try():
             return None
-        refusal = self._evictor.refusal
-        if refusal is not None:
-            if refusal:
-                self._writing.refused(refusal, rest=False)
+        full_reason = self._evictor.full_reason
+        if full_reason is not None:
+            if full_reason:
+                self._writing.refused(full_reason, pause=False)
             return None
         try:
             if self._evictor.is_short_of(expected):
-                self._writing.refused(NO_ROOM, rest=False)
+                self._writing.refused(NO_ROOM, pause=False)
                 return None
             return PendingFile(self.incoming)
         except OSError as error:
@@ -278,7 +278,7 @@ class Store:
                 )
             except OSError as error:
                 self.refused(error)
-                raise NotKeptError("Nothing can be kept at the moment.") from error
+                raise NotKeptError("The cache cannot store anything at the moment.") from error
             self._index.forget_listing(key.group)
             yield
 
@@ -289,7 +289,7 @@ class Store:
         """
         if error.errno in _FULL and self._writing.reason is None:
             self._evictor.disk_is_full = True
-        self._writing.refused(reason_of(error), rest=concerns_all_writes(error))
+        self._writing.refused(reason_of(error), pause=concerns_all_writes(error))
 
     def troubles(self) -> list[str]:
         """Problems that prevent writes now, without paths; writes a file to check. Blocks."""
@@ -390,7 +390,7 @@ class Store:
         if error.errno == errno.EIO:  # the bytes are lost; other errors may be temporary
             self._drop(path, "unreadable")
         else:
-            self._reading.refused(reason_of(error), rest=False)
+            self._reading.refused(reason_of(error), pause=False)
 
     def _drop(self, path: Path, reason: str, size: int | None = None) -> None:
         self._index.set_verified(path.name, None)

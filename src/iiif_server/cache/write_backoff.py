@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 _REPORT_AFTER = 60.0
 """Seconds before the same reason is reported again."""
-_FIRST_REST = 2.0
-_LONGEST_REST = 60.0
+_FIRST_PAUSE = 2.0
+_MAX_PAUSE = 60.0
 _THIS_FILE_ONLY = {
     errno.ENOENT,
     errno.EEXIST,
@@ -41,7 +41,7 @@ class WriteBackoff:
         self._clock = clock
         self._reported: dict[str, float] = {}
         self._last_reported: str | None = None
-        self._rest = self._until = 0.0
+        self._pause = self._until = 0.0
         self.reason: str | None = None
         """Reason of the last failure; None after a success."""
         self.count = 0
@@ -50,8 +50,8 @@ class WriteBackoff:
     def __repr__(self) -> str:
         return f"<WriteBackoff {self.count}, now: {self.reason}>"
 
-    def refused(self, reason: str, *, rest: bool) -> None:
-        """Count and perhaps report a failure; with `rest`, start the back-off."""
+    def refused(self, reason: str, *, pause: bool) -> None:
+        """Count and perhaps report a failure; with `pause`, start the back-off."""
         self.count += 1
         self.reason = reason
         now = self._clock()
@@ -59,25 +59,25 @@ class WriteBackoff:
             self._reported[reason] = now + _REPORT_AFTER
             self._last_reported = reason
             self._report(reason)
-        if rest and not self._rest:
-            self._rest = _FIRST_REST
-            self._until = now + _FIRST_REST
+        if pause and not self._pause:
+            self._pause = _FIRST_PAUSE
+            self._until = now + _FIRST_PAUSE
 
     def may_try(self) -> bool:
         """Whether the caller may try now; during a back-off, one caller may after each pause."""
-        if not self._rest:
+        if not self._pause:
             return True
         now = self._clock()
         if now < self._until:
             self.count += 1
             return False
-        self._until = now + self._rest
-        self._rest = min(2 * self._rest, _LONGEST_REST)
+        self._until = now + self._pause
+        self._pause = min(2 * self._pause, _MAX_PAUSE)
         return True
 
     def worked(self) -> None:
         """End the back-off after a success, and report the end of the failures."""
-        self._rest = 0.0
+        self._pause = 0.0
         self.reason = None
         if self._last_reported is not None:
             reason, self._last_reported = self._last_reported, None

@@ -90,7 +90,7 @@ def identifier_options(verb: str) -> Callable[[Command], Command]:
     return add
 
 
-def choose(
+def read_selection(
     type_: str | None,
     listed: Iterable[str] | None,
     identifiers: tuple[str, ...],
@@ -104,10 +104,10 @@ def choose(
     if sum((type_ is not None, listed is not None, bool(identifiers), bool(manifests))) != 1:
         more = "" if manifests is None else ", or --manifest URL|FILE"
         raise click.UsageError(f"Give identifiers, or --identifiers FILE, or --type NAME{more}.")
-    return [*lines_of(listed or ()), *identifiers]
+    return [*read_lines(listed or ()), *identifiers]
 
 
-def lines_of(listed: Iterable[str]) -> list[str]:
+def read_lines(listed: Iterable[str]) -> list[str]:
     """Return the lines of a file of identifiers; raises UsageError if it is not UTF-8."""
     try:
         return list(listed)
@@ -126,12 +126,12 @@ def find_identifiers(
     if type_ is not None:
         check_type(settings, type_)
         found = list(originals.identifiers(type_))
-        empty = f"There are no images in the type {type_}: its folder is empty."
+        empty_message = f"There are no images in the type {type_}: its folder is empty."
     else:
         found = settings.identifiers.read_all(written)
-        empty = "No identifiers were given."
+        empty_message = "No identifiers were given."
     if not found:
-        raise ConfigurationError(empty)
+        raise ConfigurationError(empty_message)
     return found
 
 
@@ -166,7 +166,7 @@ class ProgressLines:
         self._clock = clock
         self._done = 0
         self._began = clock()
-        self._next = self._began + _FIRST_LINE
+        self._next = self._began + _MIN_INTERVAL
 
     def advance(self) -> None:
         """Count one step; write a line if the interval has passed since the last one."""
@@ -174,23 +174,23 @@ class ProgressLines:
         now = self._clock()
         if now < self._next or self._done == self._total:
             return
-        self._next = now + min(_RARELY, max(_FIRST_LINE, (now - self._began) / 10))
+        self._next = now + min(_MAX_INTERVAL, max(_MIN_INTERVAL, (now - self._began) / 10))
         rate = self._done / (now - self._began)
         self._write(f"{self._description}: {self._text(rate)}")
 
     def _text(self, rate: float) -> str:
         if self._total is None:
             return f"{self._done:,}, {rate:.1f} per second"
-        left = timedelta(seconds=round((self._total - self._done) / rate))
+        remaining = timedelta(seconds=round((self._total - self._done) / rate))
         return (
             f"{self._done:,} of {self._total:,} ({self._done * 100 // self._total} %), "
-            f"{rate:.1f} per second, {left} left"
+            f"{rate:.1f} per second, {remaining} left"
         )
 
 
-_FIRST_LINE = 3.0
+_MIN_INTERVAL = 3.0
 """Seconds before the first line of progress."""
-_RARELY = 60.0
+_MAX_INTERVAL = 60.0
 """Largest interval in seconds between two lines."""
 
 

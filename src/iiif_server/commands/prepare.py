@@ -9,12 +9,17 @@ from iiif_server.commands.bulk.running import (
     Distribution,
     Results,
     distribution_options,
-    find_chosen,
+    find_selected,
     run_bulk,
     run_tasks,
 )
-from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, offer_parts, pages_of
-from iiif_server.commands.common import ReadSettings, choose, identifier_options, settings_options
+from iiif_server.commands.bulk.tasks import Outcome, Result, TaskContext, offer_parts, pages_of
+from iiif_server.commands.common import (
+    ReadSettings,
+    identifier_options,
+    read_selection,
+    settings_options,
+)
 from iiif_server.iiif.identifier import Identifier
 
 
@@ -35,12 +40,12 @@ def prepare(
     Existing pyramids are not built again, and originals that need none are remembered, so that a
     repeated run resumes an interrupted one. Files that are not images are skipped.
     """
-    written = choose(type_, listed, identifiers)
+    written = read_selection(type_, listed, identifiers)
     settings = read().settings
 
     async def run(results: Results) -> None:
         async with distribution.open_executor(settings) as executor:
-            found = find_chosen(settings, executor, type_, written)
+            found = find_selected(settings, executor, type_, written)
             tasks = distribution.tasks(found, prepare_one)
             await run_tasks(executor, tasks, distribution, "Preparing originals", results)
 
@@ -53,9 +58,9 @@ def prepare(
     sys.exit(bool(results.failed))
 
 
-async def prepare_one(bench: Bench, identifier: Identifier, _: None) -> Result:
+async def prepare_one(context: TaskContext, identifier: Identifier, _: None) -> Result:
     """Build the pyramid of an original, if it needs one."""
-    services, prepared = bench.services, bench.prepared
+    services, prepared = context.services, context.prepared
     async with services.originals.hold(identifier) as original:
         fingerprint = original.fingerprint
     if fingerprint in prepared:
@@ -66,7 +71,7 @@ async def prepare_one(bench: Bench, identifier: Identifier, _: None) -> Result:
             if pages == 1:
                 prepared.add(image.original.fingerprint)
             return Result(Outcome.SMALL, pages=pages)
-        made = await services.pyramids.make(image.pyramid)
+        made = await services.pyramids.build(image.pyramid)
         if not made:
-            await offer_parts(bench, image.pyramid)
+            await offer_parts(context, image.pyramid)
     return Result(Outcome.MADE if made else Outcome.PRESENT, pages=pages)

@@ -111,12 +111,12 @@ async def open_pool(
     """
     size = settings.image_pool_size if name == "image" else settings.size_pool_size
     size = workers or size
-    remembers = settings.image_cache_size_per_process if name == "image" else 0
+    affinity_size = settings.image_cache_size_per_process if name == "image" else 0
     threads = threads_of(settings)
     setup = Setup(
         PREPARE_PROCESS,
-        (remembers, threads, settings.workers.turbojpeg),
-        _confinement(settings, reach, threads, remembers),
+        (affinity_size, threads, settings.workers.turbojpeg),
+        _confinement(settings, reach, threads, affinity_size),
         Lifetime(settings.workers.max_jobs, settings.workers.max_resident),
     )
     pool = WorkerPool(
@@ -124,7 +124,7 @@ async def open_pool(
         size,
         setup,
         observer,
-        remembers=remembers,
+        affinity_size=affinity_size,
         capacity=Capacity(
             size,
             memory_for_images(settings),
@@ -151,14 +151,14 @@ def _confinement(
 
     Raises ConfigurationError if the sandbox is required and this system lacks a mechanism.
     """
-    wanted = settings.workers.confinement
-    if wanted is ConfinementMode.OFF:
+    mode = settings.workers.confinement
+    if mode is ConfinementMode.OFF:
         return None
-    required = wanted is ConfinementMode.REQUIRED
-    if required and (lacking := available().lacking):
+    required = mode is ConfinementMode.REQUIRED
+    if required and (unavailable := available().unavailable):
         raise ConfigurationError(
             'workers.confinement is "required", and this system has no '
-            f"{' and no '.join(lacking)}: see docs/operations.md"
+            f"{' and no '.join(unavailable)}: see docs/operations.md"
         )
     limits = settings.limits
     derivatives, incoming = reach.derivatives, reach.incoming
@@ -169,8 +169,8 @@ def _confinement(
         ),
         writable=(incoming.absolute(),) if incoming else (),
         limits=limits_for(
-            read=limits.max_source_pixels,
-            made=limits.max_area,
+            source_pixels=limits.max_source_pixels,
+            result_pixels=limits.max_area,
             threads=threads,
             originals=originals,
             deadline=max(limits.render_timeout, settings.pyramids.build_timeout),

@@ -105,5 +105,5 @@ async def open_purge(
         return purge
     purge.shared = open_shared_purges(settings, shared.bucket, observer)
     background = await stack.enter_async_context(BackgroundTasks())
-    background.repeat(_PURGE_SECONDS, partial(purge.shared.look, purge.here))
+    background.repeat(_PURGE_SECONDS, partial(purge.shared.poll, purge.purge_locally))
     return purge

@@ -14,7 +14,7 @@ from iiif_server.configuration.problems import Path, Problem, nearest, shown
 from iiif_server.configuration.sources import build
 from iiif_server.options import ConflictError, NotAcceptedError
 
-_ROUNDS = 4
+_MAX_ROUNDS = 4
 """Limit of validations, each without the settings that were invalid before."""
 
 
@@ -26,7 +26,7 @@ def problems(root: type[BaseSettings], content: Mapping[str, Any]) -> list[Probl
     """
     found: dict[Problem, None] = {}
     rest, removed = deepcopy(dict(content)), set[Path]()
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         try:
             build(root, rest)
         except ValidationError as error:
@@ -44,7 +44,7 @@ def problems(root: type[BaseSettings], content: Mapping[str, Any]) -> list[Probl
                 for problem in _problems(root, dict(item), content)
             ]
             for problem in new:
-                if not _concerns(removed, problem):
+                if not _may_follow_from(removed, problem):
                     found[problem] = None
             for path in {problem.path for problem in new}:
                 _remove(rest, path)
@@ -97,7 +97,7 @@ def _hint(root: Model, location: Path) -> str:
     return nearest(str(name), models.known_names(root, tuple(parents)))
 
 
-def _concerns(removed: set[Path], problem: Problem) -> bool:
+def _may_follow_from(removed: set[Path], problem: Problem) -> bool:
     """Whether a problem may be a consequence of removed settings."""
     names = {str(part) for other in removed for part in other[-1:]}
     names |= {str(other[-2]) for other in removed if len(other) > 1 and isinstance(other[-1], int)}

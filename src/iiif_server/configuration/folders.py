@@ -55,14 +55,16 @@ def _checked(written: str) -> Path:
     return path
 
 
-def types_of(folders: Sequence[Path], taken: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+def types_of(
+    folders: Sequence[Path], used_names: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
     """Return the settings of a type for each folder, in the order of the folders.
 
     The name of a type is the slug of its folder, so that it is the same at every start. If several
-    folders have the same slug, the first has it, and the others get numbers. `taken` are names of
-    other types.
+    folders have the same slug, the first has it, and the others get numbers. `used_names` are
+    names of other types.
     """
-    used = {name.lower() for name in (*taken, *RESERVED_TYPES)}
+    used = {name.lower() for name in (*used_names, *RESERVED_TYPES)}
     names: dict[Path, str] = {}
     for folder in folders:
         if (name := slug(folder.name)) not in used:

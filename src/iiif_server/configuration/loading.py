@@ -56,10 +56,10 @@ def load(
     """
     if config is None and environment.get(CONFIG):
         config = FilePath(environment[CONFIG])
-    file = read_file(config, _shows(root)) if config else SettingsFile(FilePath(), {})
-    here = FilePath.cwd()
+    file = read_file(config, _shows_line(root)) if config else SettingsFile(FilePath(), {})
+    working_directory = FilePath.cwd()
     loaded = Loaded(deepcopy(file.content), config)
-    base = config.absolute().parent if config else here
+    base = config.absolute().parent if config else working_directory
     _check_names(file)
     secrets = secrets_of_file(root, loaded.content, base)
     if config and _has_secret(root, file.content) and is_open_to_others(config):
@@ -70,15 +70,15 @@ def load(
         read_credentials(root, environment, loaded.content),
         read_variables(root, environment, loaded.content),
     )
-    origins = _merge(root, loaded, sources, here)
-    _make_absolute(root, loaded.content, here)
+    origins = _merge(root, loaded, sources, working_directory)
+    _make_absolute(root, loaded.content, working_directory)
     add(loaded.content)
     _add_folders(root, loaded.content, base, folders)
     problems = [problem for source in sources for problem in source.problems]
     known = {problem.path for problem in problems}
     found = explaining.problems(root, loaded.content)
     found.sort(key=lambda problem: file.line(problem.path) or 0)
-    problems += [_placed(one, origins, file) for one in found if one.path not in known]
+    problems += [_with_origin(one, origins, file) for one in found if one.path not in known]
     _raise(problems, config)
     return loaded
 
@@ -92,41 +92,43 @@ def _raise(problems: list[Problem], config: FilePath | None) -> None:
 
 
 def _merge(
-    root: Model, loaded: Loaded, sources: tuple[Found, ...], here: FilePath
+    root: Model, loaded: Loaded, sources: tuple[Found, ...], working_directory: FilePath
 ) -> dict[Path, str]:
     """Apply the assignments to the content; return the origin of each setting."""
     origins = {}
     for source in sources:
         loaded.warnings += source.warnings
         for assignment in source.assignments:
-            value = _absolute(root, assignment.path, assignment.value, here, loaded.content)
+            value = _absolute(
+                root, assignment.path, assignment.value, working_directory, loaded.content
+            )
             one = replace(assignment, value=value)
-            before = apply(loaded.content, one)
-            if before is not None and not _alike(before, value):
-                loaded.warnings.append(_override(root, loaded, one, before))
+            former = apply(loaded.content, one)
+            if former is not None and not _are_equal(former, value):
+                loaded.warnings.append(_override(root, loaded, one, former))
             origins[one.path] = one.origin
     return origins
 
 
-def _alike(before: Any, value: Any) -> bool:
+def _are_equal(former: Any, value: Any) -> bool:
     """Whether two values are equal; a variable has numbers and lists as text."""
-    if isinstance(before, dict):
+    if isinstance(former, dict):
         return True  # a table in JSON adds to the one in the file
-    if isinstance(before, list) and isinstance(value, str):
-        return value.replace(" ", "") == ",".join(map(str, before)).replace(" ", "")
-    return str(before).lower() == str(value).lower()
+    if isinstance(former, list) and isinstance(value, str):
+        return value.replace(" ", "") == ",".join(map(str, former)).replace(" ", "")
+    return str(former).lower() == str(value).lower()
 
 
-def _override(root: Model, loaded: Loaded, one: Assignment, before: Any) -> str:
+def _override(root: Model, loaded: Loaded, one: Assignment, former: Any) -> str:
     found, _ = models.find(root, one.path, loaded.content)
     name = dotted(one.path)
     text = f"{one.origin} overrides {name} in {loaded.file or 'the environment'}"
     if found is None or models.is_secret(found):
         return f"{text} (secret values are not shown)"
-    return f"{text}: {shown(one.value)} instead of {shown(before)}"
+    return f"{text}: {shown(one.value)} instead of {shown(former)}"
 
 
-def _placed(problem: Problem, origins: Mapping[Path, str], file: SettingsFile) -> Problem:
+def _with_origin(problem: Problem, origins: Mapping[Path, str], file: SettingsFile) -> Problem:
     """Return a problem with the origin of its value: variable, secret file, or line number."""
     for length in range(len(problem.path), 0, -1):
         origin = origins.get(problem.path[:length])
@@ -149,7 +151,7 @@ def _check_names(file: SettingsFile) -> None:
             )
 
 
-def _shows(root: Model) -> Callable[[str], bool]:
+def _shows_line(root: Model) -> Callable[[str], bool]:
     """Return a predicate: whether a line sets a known setting that is not a secret."""
     known = {str(path[-1]) for path in models.names(root)}
     known |= {name for model in models.type_models() for name in model.model_fields}

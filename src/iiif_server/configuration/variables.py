@@ -20,7 +20,7 @@ CONFIG = f"{PREFIX}CONFIG"
 FILE = "_file"
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """Environment variable with the folder of systemd's `LoadCredential=`."""
-_LONGEST = 65_536
+_MAX_BYTES = 65_536
 _MOUNTED = ("/run/secrets/", "/var/run/secrets/")
 """Folders of secrets in containers. All users in the container may read them."""
 
@@ -55,12 +55,12 @@ def read_variables(
     """Read settings from environment variables; `content` is the content of the settings file."""
     found = Found([], [], [])
     known = {CONFIG, *map(variable, models.names(root))}
-    written = {name: _path(name) for name in environment if name.upper().startswith(PREFIX)}
-    written = {name: path for name, path in written.items() if name.upper() != CONFIG}
-    types = _types(written, environment, content)
+    paths = {name: _path(name) for name in environment if name.upper().startswith(PREFIX)}
+    paths = {name: path for name, path in paths.items() if name.upper() != CONFIG}
+    types = _types(paths, environment, content)
     known |= {variable((TYPES, name, key)) for name in types for key in _keys()}
     raw = {TYPES: types}
-    for name, path in sorted(written.items(), key=lambda item: (len(item[1]), item[0])):
+    for name, path in sorted(paths.items(), key=lambda item: (len(item[1]), item[0])):
         if field := _field_of_file(root, path, raw):
             _read_secret(found, path, FilePath(environment[name]), name, field)
             continue
@@ -103,13 +103,13 @@ def secrets_of_file(root: Model, content: dict[str, Any], base: FilePath) -> Fou
     found = Found([], [], [])
     for path, table in list(models.tables(content)):
         for key in [key for key in table if str(key).endswith(FILE)]:
-            whole = (*path, key)
-            field = _field_of_file(root, whole, content)
+            setting_path = (*path, key)
+            field = _field_of_file(root, setting_path, content)
             if field is not None and isinstance(table[key], str):
                 file = base / FilePath(table.pop(key)).expanduser()
-                _read_secret(found, whole, file, dotted(whole), field)
+                _read_secret(found, setting_path, file, dotted(setting_path), field)
                 if key.removesuffix(FILE) in table:
-                    found.problems.append(_both(whole, dotted(whole)))
+                    found.problems.append(_duplicate(setting_path, dotted(setting_path)))
     return found
 
 
@@ -123,11 +123,11 @@ def apply(content: dict[str, Any], assignment: Assignment) -> Any:
         ):  # the settings file has a value instead of a table, which validation reports
             return None
     last, value = assignment.path[-1], assignment.value
-    before = table.get(last)
-    if isinstance(before, dict) and isinstance(value, dict):
-        value = {**before, **value}
+    former = table.get(last)
+    if isinstance(former, dict) and isinstance(value, dict):
+        value = {**former, **value}
     table[last] = value
-    return before
+    return former
 
 
 def is_open_to_others(path: FilePath) -> bool:
@@ -144,7 +144,7 @@ def _read_secret(
     path = (*path[:-1], str(path[-1]).removesuffix(FILE))
     try:
         with file.open("rb") as stream:
-            text = stream.read(_LONGEST).decode()
+            text = stream.read(_MAX_BYTES).decode()
     except OSError as error:
         text = f"{file} cannot be read: {error.strerror}"
         found.problems.append(Problem(text, path, origin))
@@ -160,11 +160,11 @@ def _read_secret(
         found.warnings.append(f"{origin}: other users may read {file}; use chmod 640")
     value: Any = lines if models.is_list(field) else text.strip("\r\n")
     if any(assignment.path == path for assignment in found.assignments):
-        found.problems.append(_both(path, origin))
+        found.problems.append(_duplicate(path, origin))
     found.assignments.append(Assignment(path, value, origin))
 
 
-def _both(path: Path, origin: str) -> Problem:
+def _duplicate(path: Path, origin: str) -> Problem:
     return Problem("the setting is given directly as well; remove one of the two", path, origin)
 
 
@@ -189,7 +189,7 @@ def _field_of_file(root: Model, path: Path, raw: Mapping[str, Any]) -> FieldInfo
 
 
 def _types(
-    written: Mapping[str, Path], environment: Mapping[str, str], content: Mapping[str, Any]
+    paths: Mapping[str, Path], environment: Mapping[str, str], content: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the source of each type, which decides on the settings of the type."""
     types = content.get(TYPES)
@@ -198,7 +198,7 @@ def _types(
         for name, options in (types.items() if isinstance(types, Mapping) else ())
         if isinstance(options, Mapping)
     }
-    for name, path in written.items():
+    for name, path in paths.items():
         if path[0] == TYPES and len(path) > 1:
             options = found.setdefault(str(path[1]), {"source": None})
             if path[2:] == ("source",):

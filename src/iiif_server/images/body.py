@@ -92,9 +92,9 @@ async def original_body(original: Original, extent: Extent | None = None) -> Bod
     if original.opened is None or original.threads is None:
         raise removed_error()
     if extent is None or original.parts is None:
-        await original.bring_whole()
+        await original.fetch_whole()
     else:
-        await original.parts.bring([extent])
+        await original.parts.fetch([extent])
     return await original.threads.run(_read, original, original.opened, extent, undo=close)
 
 

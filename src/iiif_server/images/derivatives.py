@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from iiif_server.sharing.shared_cache import SharedCache
 
 _SMALL_PIXELS = 1_000_000
-_WORTH_A_LOCK = 25_000_000
+_MIN_LOCK_EFFORT = 25_000_000
 """Minimum effort (JPEG pixels to decode) for a lock, so that only one process renders an image."""
 _READ_TRIES = 3
 """Maximum attempts to read an entry that others may evict after it was found; the last attempt
@@ -74,7 +74,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _Result:
     """Result of a single flight, for all requests that wait for it."""
 
     content: bytes | Entry
@@ -104,7 +104,7 @@ class Derivatives:
         self._limits = limits
         self._depth = encoding.depth
         self._encoding_text = f"{encoding_text(encoding)} {pyramids.form}"
-        self._flights: SingleFlight[EntryKey, _Made] = SingleFlight()
+        self._flights: SingleFlight[EntryKey, _Result] = SingleFlight()
         self._made_by: dict[Engine, int] = {}
         self._housekeeping = BackgroundTasks()
 
@@ -196,8 +196,8 @@ class Derivatives:
                     data = await self._pyramids.tile(resolved.pyramid, resolved.tile)
                 self._count(resolved, Engine.TILE)
                 return Body(len(data), data)
-        with self._store.hold(resolved.key):
-            return await self._stored_or_made(resolved, by_path=by_path)
+        with self._store.pin(resolved.key):
+            return await self._read_or_render(resolved, by_path=by_path)
 
     async def without_original(self, resolved: Resolved) -> Body | None:
         """Body of a derivative in the local store or the shared cache; else None.
@@ -241,10 +241,10 @@ class Derivatives:
         await self._renderer.close()
         await self._housekeeping.wait()
 
-    async def _stored_or_made(self, resolved: Resolved, *, by_path: bool) -> Body:
+    async def _read_or_render(self, resolved: Resolved, *, by_path: bool) -> Body:
         find = self._find_path if by_path else self._find
         for tries_left in reversed(range(_READ_TRIES)):
-            landed = self._flights.landed
+            finished = self._flights.finished
             with resolved.stages.measure("cache"):
                 stored = await self._store.threads.run(find, resolved.key, undo=close)
             if stored is not None:
@@ -252,18 +252,20 @@ class Derivatives:
                 return stored
             keep = tries_left > 0
             # A flight that has ended meanwhile may have stored the entry after this lookup.
-            look_again = keep and self._flights.landed != landed
-            make = self._find_or_make if look_again else partial(self._fetch_or_make, keep=keep)
-            made = await self._flights.run(resolved.key, partial(make, resolved))
-            self._tidy_up()
-            resolved.stages.add(made.stages)
-            resolved.stages.engine = made.engine
-            if isinstance(made.content, bytes):
-                return Body(len(made.content), made.content)
-            body = await self._store.threads.run(self._read, made.content, undo=close)
+            check_again = keep and self._flights.finished != finished
+            render = (
+                self._find_or_render if check_again else partial(self._fetch_or_render, keep=keep)
+            )
+            result = await self._flights.run(resolved.key, partial(render, resolved))
+            self._start_eviction()
+            resolved.stages.add(result.stages)
+            resolved.stages.engine = result.engine
+            if isinstance(result.content, bytes):
+                return Body(len(result.content), result.content)
+            body = await self._store.threads.run(self._read, result.content, undo=close)
             if body is not None:
                 return body
-        raise RenderFailedError("The image was removed as fast as it was made; please ask again.")
+        raise RenderFailedError("The cache evicted the image before it was sent; please try again.")
 
     def _find(self, key: EntryKey) -> Body | None:
         entry = self._store.find(key)
@@ -282,27 +284,27 @@ class Derivatives:
         threads, checksum = self._store.threads, entry.checksum
         return Body(entry.length, file=content, threads=threads, checksum=checksum)
 
-    async def _find_or_make(self, resolved: Resolved) -> _Made:
+    async def _find_or_render(self, resolved: Resolved) -> _Result:
         """Make the derivative, unless another flight has stored it meanwhile."""
         entry = await self._store.threads.run(self._store.find, resolved.key)
         if entry is not None:
-            return _Made(entry, "cache", {})
-        return await self._fetch_or_make(resolved, keep=True)
+            return _Result(entry, "cache", {})
+        return await self._fetch_or_render(resolved, keep=True)
 
-    async def _fetch_or_make(self, resolved: Resolved, *, keep: bool) -> _Made:
+    async def _fetch_or_render(self, resolved: Resolved, *, keep: bool) -> _Result:
         """Fetch the derivative from the shared cache; or make it and write it there."""
         if self._shared is None or not keep:
-            return await self._make(resolved, keep=keep)
+            return await self._render(resolved, keep=keep)
         started = time.perf_counter()
         entry = await self._fetch(resolved)
         if entry is not None:
-            return _Made(entry, "shared", {"shared": time.perf_counter() - started})
-        made = await self._make(resolved, keep=True)
-        if made.engine != "cache":
-            self._shared.offer(resolved.key, made.content)
-        return made
+            return _Result(entry, "shared", {"shared": time.perf_counter() - started})
+        result = await self._render(resolved, keep=True)
+        if result.engine != "cache":
+            self._shared.offer(resolved.key, result.content)
+        return result
 
-    async def _make(self, resolved: Resolved, *, keep: bool) -> _Made:
+    async def _render(self, resolved: Resolved, *, keep: bool) -> _Result:
         started = time.perf_counter()
         # A worker sends a small image through its socket; a large one it writes to a file.
         small = resolved.rendition.size.area <= _SMALL_PIXELS
@@ -312,17 +314,17 @@ class Derivatives:
         try:
             plan = await self._renderer.plan(resolved, target)
             async with AsyncExitStack() as stack:
-                if keep and cost_of_render(plan).effort >= _WORTH_A_LOCK:
-                    entry = await self._made_elsewhere(resolved.key, stack)
+                if keep and cost_of_render(plan).effort >= _MIN_LOCK_EFFORT:
+                    entry = await self._find_or_lock(resolved.key, stack)
                     if entry is not None:
-                        return _Made(entry, "cache", {})
+                        return _Result(entry, "cache", {})
                 rendered = await self._renderer.run(
                     resolved, plan, lambda: self._flights.keep(resolved.key)
                 )
                 content: bytes | Entry = rendered.data or b""
                 if target is not None:
                     content = await self._store.threads.run(
-                        self._keep, resolved, rendered, target, timeout=LONG
+                        self._store_rendered, resolved, rendered, target, timeout=LONG
                     )
                 if keep and small and isinstance(content, bytes):
                     suffix = resolved.rendition.format
@@ -336,17 +338,17 @@ class Derivatives:
             if target is not None:
                 await self._store.threads.settle(target.close)
         if plan.level is not None and rendered.engine is not Engine.LEVEL:
-            self._pyramids.doubt(plan.level.path)
+            self._pyramids.verify_later(plan.level.path)
         return self._report(resolved, rendered, content, time.perf_counter() - started)
 
     def _report(
         self, resolved: Resolved, rendered: Rendered, content: bytes | Entry, seconds: float
-    ) -> _Made:
+    ) -> _Result:
         queued = max(0.0, seconds - sum(rendered.stages.values()))
         self._count(resolved, rendered.engine)
         identifier = str(resolved.original.identifier)
         self._observe(RenderedEvent(identifier, rendered.engine, rendered.length, seconds))
-        return _Made(content, rendered.engine, {"queue": queued, **rendered.stages})
+        return _Result(content, rendered.engine, {"queue": queued, **rendered.stages})
 
     async def _fetch(self, resolved: Resolved) -> Entry | None:
         """Entry of a derivative from the shared cache; None if it is not there."""
@@ -355,7 +357,7 @@ class Derivatives:
         seconds = self._shared.bucket.timeout
         return await self._shared.fetch(resolved.key, resolved.rendition.format, seconds=seconds)
 
-    async def _made_elsewhere(self, key: EntryKey, stack: AsyncExitStack) -> Entry | None:
+    async def _find_or_lock(self, key: EntryKey, stack: AsyncExitStack) -> Entry | None:
         """Entry that another process has just made; else None, with the key locked."""
         with suppress(NotKeptError):
             await stack.enter_async_context(self._store.lock(key))
@@ -367,13 +369,17 @@ class Derivatives:
         tile = own.tile_of(rendition) if own is not None else None
         return stored_tile(header, tile) if tile is not None else None
 
-    def _keep(self, resolved: Resolved, rendered: Rendered, target: PendingFile) -> bytes | Entry:
+    def _store_rendered(
+        self, resolved: Resolved, rendered: Rendered, target: PendingFile
+    ) -> bytes | Entry:
         if rendered.write_error is not None:
             self._store.refused(rendered.write_error)
         if rendered.data is not None:
             return rendered.data
         if target.status.st_size != rendered.length:  # another program has changed the file
-            raise RenderFailedError("The image was not kept as it was made; please ask again.")
+            raise RenderFailedError(
+                "Another program has changed the file of this image; please try again."
+            )
         # Small files are read before they can be evicted; a large image is made again in that case.
         data = target.read() if rendered.length <= IN_MEMORY else None
         entry = self._store.commit(resolved.key, target, resolved.rendition.format)
@@ -385,5 +391,5 @@ class Derivatives:
         resolved.stages.engine = engine
         self.count(engine)
 
-    def _tidy_up(self) -> None:
+    def _start_eviction(self) -> None:
         self._housekeeping.start(self._store.make_room())

@@ -48,9 +48,9 @@ async def from_parts(
         left -= total_length(found.needs)
         if turn < ROUNDS and left >= 0:
             needs = read_ahead(found.needs, parts.size, turn) if ahead else found.needs
-            await parts.bring(needs)
+            await parts.fetch(needs)
         else:
-            await original.bring_whole()
+            await original.fetch_whole()
     raise ValueError(f"{function!r} needs more than the whole file")
 
 

@@ -17,7 +17,7 @@ from iiif_server.images.originals import Originals
 from iiif_server.sources.base import Source
 from iiif_server.sources.listings import FolderListing
 
-SECONDS_KNOWN = 10.0
+LISTING_TTL = 10.0
 """Minimum seconds for which a listing is cached."""
 _CAPACITY = 1_000_000
 """Maximum names in the cache of listings, which take about 100 MB."""
@@ -99,7 +99,7 @@ class FolderListings:
             started = self._clock()
             listing = await source.context.threads.run(read, timeout=_SECONDS)
             now = self._clock()
-        known = _Known(listing, now + max(SECONDS_KNOWN, _LONGER * (now - started)))
+        known = _Known(listing, now + max(LISTING_TTL, _LONGER * (now - started)))
         # A large folder leaves room for search results in it, which share its names.
         names = len(listing) // _SHARED if words else min(len(listing), self._capacity // 2)
         weight = names + _FOLDER_WEIGHT

@@ -15,7 +15,7 @@ from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.formats.pyramid_file import OpenPart
 from iiif_server.plan.grid import Grid, Tile
 
-_KEPT_OPEN = 128
+_MAX_OPEN = 128
 """Maximum open parts; the table of tiles of each takes 20 kB, and its file a descriptor."""
 _CHECK_AFTER = 10.0
 """Seconds after which an open part is looked up in the store again, which counts as a use."""
@@ -30,12 +30,12 @@ class OpenedPart:
     part: OpenPart
     entry: Entry
     checked: float
-    looked: float
+    last_checked: float
     """Time of the last check that the file has not been removed, by the clock."""
     threads: StorageThreads
     readers: int = 0
     """Number of threads that read from the file."""
-    given_up: bool = False
+    is_released: bool = False
     closed: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -60,10 +60,10 @@ class OpenedPart:
             self.readers += 1
         return await self.threads.run(lambda: self.part.deleted, ended=self._read_ended)
 
-    def give_up(self) -> None:
+    def release(self) -> None:
         """Close the part, as soon as no thread reads from it."""
         with self.lock:
-            self.given_up = True
+            self.is_released = True
             if self.readers or self.closed:
                 return
             self.closed = True
@@ -72,9 +72,9 @@ class OpenedPart:
     def _read_ended(self) -> None:
         with self.lock:
             self.readers -= 1
-            last = self.given_up and not self.readers
+            last = self.is_released and not self.readers
         if last:
-            self.give_up()
+            self.release()
 
 
 class OpenParts:
@@ -83,7 +83,7 @@ class OpenParts:
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._parts: Lru[EntryKey, OpenedPart] = Lru(_KEPT_OPEN, on_remove=OpenedPart.give_up)
+        self._parts: Lru[EntryKey, OpenedPart] = Lru(_MAX_OPEN, on_remove=OpenedPart.release)
         self._openings: SingleFlight[EntryKey, None] = SingleFlight()
         self._doubts: SingleFlight[Path, bool] = SingleFlight()
 
@@ -104,7 +104,7 @@ class OpenParts:
     def read_nowait(self, key: EntryKey, tile: Tile, grid: Grid) -> bytes | None:
         """JPEG of a tile, if its part is open and the tile in the page cache; never waits."""
         opened = self._parts.get(key)
-        if opened is None or self._clock() - opened.looked >= _LOOK_AFTER:
+        if opened is None or self._clock() - opened.last_checked >= _LOOK_AFTER:
             return None
         try:
             return opened.part.read_nowait(tile, grid)
@@ -135,7 +135,7 @@ class OpenParts:
             if gone:
                 self._parts.remove(key)
             elif self._clock() - kept.checked < _CHECK_AFTER:
-                kept.looked = self._clock()
+                kept.last_checked = self._clock()
                 return kept
         entry = await self._store.threads.run(self._store.find, key)
         if entry is None:
@@ -146,7 +146,7 @@ class OpenParts:
         kept = self._parts.get(key)
         if kept is None:
             return None
-        kept.checked = kept.looked = self._clock()
+        kept.checked = kept.last_checked = self._clock()
         return kept
 
     async def _open(self, key: EntryKey, entry: Entry) -> None:

@@ -28,7 +28,7 @@ from iiif_server.iiif.identifier import Identifier, split_page
 from iiif_server.images.keys import digest, group_of
 from iiif_server.plan.local_file import LocalFile, removed_error, replaced_error
 from iiif_server.sources.base import Source
-from iiif_server.sources.opening import OpenedFile, Parts, open_file, refusal_of, user_name
+from iiif_server.sources.opening import OpenedFile, Parts, error_of, open_file, user_name
 from iiif_server.sources.terms import NO_TERMS, Terms
 from iiif_server.telemetry.events import (
     Event,
@@ -97,10 +97,10 @@ class Original:
         """Fetcher of missing bytes, while the file is held; None: the file is complete."""
         return None if self.opened is None else self.opened.parts
 
-    async def bring_whole(self) -> None:
+    async def fetch_whole(self) -> None:
         """Fetch all missing bytes of the file; raises the errors of its source."""
         if self.parts is not None:
-            await self.parts.bring([(0, self.parts.size)])
+            await self.parts.fetch([(0, self.parts.size)])
         elif self.file.version.partial:
             raise removed_error()
 
@@ -228,20 +228,20 @@ class Originals:
         Other exceptions of a source are converted here. With `report`, the observer gets the reason
         if the original cannot be opened.
         """
-        observe = self._observe if report else _tell_nobody
+        observe = self._observe if report else _ignore_event
         source = self.source(identifier.type)
         async with AsyncExitStack() as stack:
             try:
-                held = await _enter(stack, source, identifier.name)
-                if isinstance(held, Path):
-                    held = await stack.enter_async_context(_opened(source, held))
+                opened_file = await _enter(stack, source, identifier.name)
+                if isinstance(opened_file, Path):
+                    opened_file = await stack.enter_async_context(_opened(source, opened_file))
             except IiifServerError as error:
-                self._tell(identifier, error, error.__cause__, observe)
+                self._report_failure(identifier, error, error.__cause__, observe)
                 raise
             except OSError as error:
-                refusal = refusal_of(error)
-                self._tell(identifier, refusal, error, observe)
-                raise refusal from error
+                client_error = error_of(error)
+                self._report_failure(identifier, client_error, error, observe)
+                raise client_error from error
             except Exception as error:  # of a plug-in
                 observe(SourceFailed(str(identifier), repr(error), None, user_name()))
                 raise SourceUnavailableError(
@@ -251,25 +251,27 @@ class Originals:
                 self._silent.discard(identifier.type)
                 self._observe(StorageAnswers(identifier.type))
             threads = source.context.threads
-            file, content, page = held.file, held.content, held.page
-            yield Original(identifier, file, content, page, held.terms, held, threads)
+            file, content, page = opened_file.file, opened_file.content, opened_file.page
+            yield Original(identifier, file, content, page, opened_file.terms, opened_file, threads)
 
-    def _tell(
+    def _report_failure(
         self,
         identifier: Identifier,
-        refusal: IiifServerError,
+        client_error: IiifServerError,
         cause: BaseException | None,
         observe: Observer,
     ) -> None:
         """Report why an original cannot be opened, unless it does not exist."""
-        if isinstance(refusal, StorageTimedOutError):
+        if isinstance(client_error, StorageTimedOutError):
             if identifier.type not in self._silent:
                 self._silent.add(identifier.type)
                 self._observe(StorageSilent(identifier.type))
-        elif isinstance(refusal, OutsideFolderError):
-            observe(SourceFailed(str(identifier), refusal.detail, refusal.path, user_name()))
+        elif isinstance(client_error, OutsideFolderError):
+            observe(
+                SourceFailed(str(identifier), client_error.detail, client_error.path, user_name())
+            )
         elif (
-            not isinstance(refusal, NotFoundError)
+            not isinstance(client_error, NotFoundError)
             and isinstance(cause, OSError)
             and cause.errno is not None
         ):
@@ -289,7 +291,7 @@ async def _enter(stack: AsyncExitStack, source: Source[Any], name: str) -> Opene
         return await stack.enter_async_context(source.hold_page(whole, page))
 
 
-def _tell_nobody(_: Event) -> None:
+def _ignore_event(_: Event) -> None:
     """Observe nothing."""
 
 

@@ -65,7 +65,7 @@ class Purge:
             ]
         )
 
-    async def here(self, groups: Sequence[str] | None) -> int:
+    async def purge_locally(self, groups: Sequence[str] | None) -> int:
         """Remove groups, or all entries (None), on this machine; the number of removed files."""
         removed = await self._store.threads.run(self._remove, groups, timeout=LONG)
         self._store.mark_purged()
@@ -73,7 +73,7 @@ class Purge:
         return removed
 
     async def _run(self, groups: Sequence[str] | None) -> int:
-        removed = await self.here(groups)
+        removed = await self.purge_locally(groups)
         if self.shared is not None:
             await self.shared.purge(groups)
         return removed

@@ -113,7 +113,7 @@ class Pyramids:
         self._background = BackgroundTasks()
         self._ahead: set[EntryKey] = set()
         """Parts of background builds: no request waits for them yet."""
-        self.waited_for = 0
+        self.misses = 0
         """Number of requests for a part that had to be built or waited for."""
 
     def __repr__(self) -> str:
@@ -168,9 +168,9 @@ class Pyramids:
             return data
         part = part_of(pyramid.header, tile.scale_factor)
         for _ in range(_READ_TRIES):
-            opened = await self._opened(pyramid, part)
+            opened = await self._open_part(pyramid, part)
             if part is Part.REDUCED and Part.DETAIL in pyramid.parts:
-                self._make_ahead(pyramid, Part.DETAIL)
+                self._build_ahead(pyramid, Part.DETAIL)
             try:
                 return await opened.read(tile, pyramid.grid)
             except (KeyError, OSError):
@@ -187,9 +187,9 @@ class Pyramids:
         """JPEG of a tile, if its part is in the store or in the shared cache."""
         part = part_of(pyramid.header, tile.scale_factor)
         with suppress(IiifServerError, KeyError, OSError):
-            kept = await self._open.find(pyramid.keys[part])
-            if kept is not None:
-                return await kept.read(tile, pyramid.grid)
+            opened = await self._open.find(pyramid.keys[part])
+            if opened is not None:
+                return await opened.read(tile, pyramid.grid)
         return await self._shared_tile(pyramid, tile)
 
     async def ready_level(
@@ -205,28 +205,28 @@ class Pyramids:
             if part not in pyramid.parts:
                 return None  # the original's own levels serve from here on
             with suppress(IiifServerError):
-                kept = await self._find(pyramid, part)
-                if kept is not None:
+                opened = await self._find(pyramid, part)
+                if opened is not None:
                     for other in missing:
-                        self._make_ahead(pyramid, other)
-                    return scale_factor, kept.entry.path
+                        self._build_ahead(pyramid, other)
+                    return scale_factor, opened.entry.path
             missing.add(part)
         return None
 
-    def doubt(self, path: Path) -> None:
+    def verify_later(self, path: Path) -> None:
         """Have the store check a part that a worker could not read, if it is still open."""
         found = self._open.opened_at(path)
         if found is not None:
             self._open.close(found[0])
             self._background.start(self._open.check(found[1]))
 
-    async def make(self, pyramid: Pyramid) -> bool:
+    async def build(self, pyramid: Pyramid) -> bool:
         """Build the missing parts; whether there were any. Raises the errors of `tile`."""
         missing = [
             part for part in pyramid.parts if await self._open.find(pyramid.keys[part]) is None
         ]
         for part in missing:
-            await self._opened(pyramid, part)
+            await self._open_part(pyramid, part)
         return bool(missing)
 
     async def close(self) -> None:
@@ -249,51 +249,51 @@ class Pyramids:
     async def _find(self, pyramid: Pyramid, part: Part) -> OpenedPart | None:
         """Open part, if it is available; small levels are fetched from the shared cache."""
         key = pyramid.keys[part]
-        kept = await self._open.find(key)
-        if kept is None and part is Part.REDUCED and self._shared is not None:
-            await self._shared.parts.bring(key)
-            kept = await self._open.find(key)
-        return kept
+        opened = await self._open.find(key)
+        if opened is None and part is Part.REDUCED and self._shared is not None:
+            await self._shared.parts.fetch(key)
+            opened = await self._open.find(key)
+        return opened
 
-    async def _opened(self, pyramid: Pyramid, part: Part) -> OpenedPart:
+    async def _open_part(self, pyramid: Pyramid, part: Part) -> OpenedPart:
         """Open part; its build is foreground work, as the caller waits for it."""
         key = pyramid.keys[part]
         if key in self._ahead:
             self._ahead.discard(key)
             self._pool.promote(str(pyramid.original.file.path))
-        return await self._made(pyramid, part)
+        return await self._open_or_build(pyramid, part)
 
-    async def _made(self, pyramid: Pyramid, part: Part) -> OpenedPart:
+    async def _open_or_build(self, pyramid: Pyramid, part: Part) -> OpenedPart:
         key = pyramid.keys[part]
-        with self._store.hold(key):
-            kept = await self._open.find(key)
-            if kept is None:
-                self.waited_for += 1
+        with self._store.pin(key):
+            opened = await self._open.find(key)
+            if opened is None:
+                self.misses += 1
                 self._failures.raise_recent(key)
                 try:
-                    await self._flights.run(key, lambda: self._build(pyramid, part, key))
+                    await self._flights.run(key, lambda: self._run_build(pyramid, part, key))
                 finally:
                     self._background.start(self._store.make_room())
-                kept = await self._open.find(key)
-        if kept is None:
-            raise RenderFailedError("The pyramid of this image was removed as soon as it was made.")
-        return kept
+                opened = await self._open.find(key)
+        if opened is None:
+            raise RenderFailedError("The cache evicted the pyramid of this image after its build.")
+        return opened
 
-    async def _build(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
+    async def _run_build(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
         try:
             async with self._store.lock(key):
                 # Another process may have built it while this one waited for the lock.
                 if await self._store.threads.run(self._store.find, key) is not None:
                     return
-                if self._shared is None or not await self._shared.parts.bring(key):
+                if self._shared is None or not await self._shared.parts.fetch(key):
                     started = time.perf_counter()
-                    length = await self._make_part(pyramid, part, key)
+                    length = await self._build_part(pyramid, part, key)
                     seconds = time.perf_counter() - started
                     identifier = str(pyramid.original.identifier)
                     self._observe(PyramidMade(identifier, part, length, seconds))
         except NotKeptError as error:
-            if error.refusal is not None:  # the write failed after the build
-                self._store.refused(error.refusal)
+            if error.disk_error is not None:  # the write failed after the build
+                self._store.refused(error.disk_error)
                 self._failures.remember(key, error, _DISK_FAILURE_SECONDS)
             raise
         except NotNowError:
@@ -309,23 +309,23 @@ class Pyramids:
                 )
             )
             # The message of another library's exception may contain a path.
-            text = "The pyramid of this image could not be made."
+            text = "The pyramid of this image could not be built."
             failure = error if isinstance(error, IiifServerError) else RenderFailedError(text)
             self._failures.remember(key, failure)
             raise failure from error
 
-    async def _make_part(self, pyramid: Pyramid, part: Part, key: EntryKey) -> int:
+    async def _build_part(self, pyramid: Pyramid, part: Part, key: EntryKey) -> int:
         """Build and store a part; its size in bytes."""
         expected = expected_length(pyramid.header, part, pyramid.original.file.size)
         if not self._store.holds(expected):
             raise RenderFailedError("The pyramid of this image is larger than the whole store.")
         if self._builds.count(key) >= _MAX_BUILDS:
-            raise RenderFailedError("The pyramid of this image was removed as often as made.")
-        await pyramid.original.bring_whole()
+            raise RenderFailedError("The cache evicted the pyramid of this image after each build.")
+        await pyramid.original.fetch_whole()
         await self._store.make_room()  # evict first, so that there is room for the part
         target = await self._store.threads.run(self._store.reserve, expected, undo=discard)
         if target is None:
-            raise NotKeptError("Nothing can be kept at the moment.")
+            raise NotKeptError("The cache cannot store anything at the moment.")
         self._builds.add(key)
         try:
             plan = self._plan(pyramid, part, target.path)
@@ -341,7 +341,7 @@ class Pyramids:
                             cost_of_build(plan).bytes,
                         ),
                         # A build that has begun is finished, even if the client disconnects.
-                        begun=lambda: self._flights.keep(key),
+                        on_begin=lambda: self._flights.keep(key),
                         descriptors=descriptors,
                     )
             whole = target.status.st_size == length
@@ -372,7 +372,7 @@ class Pyramids:
             return replace(plan, lossless=False)
         return plan
 
-    def _make_ahead(self, pyramid: Pyramid, part: Part) -> None:
+    def _build_ahead(self, pyramid: Pyramid, part: Part) -> None:
         """Start the background build of a part, unless it is open or being built."""
         key = pyramid.keys[part]
         if key in self._open or key in self._ahead:
@@ -380,14 +380,14 @@ class Pyramids:
         if not self._flights.is_under_way(key):
             self._ahead.add(key)
 
-        async def make() -> None:
+        async def build() -> None:
             try:
                 with suppress(IiifServerError):
-                    await self._made(pyramid, part)
+                    await self._open_or_build(pyramid, part)
             finally:
                 self._ahead.discard(key)
 
-        self._background.start(make())
+        self._background.start(build())
 
 
 def _key_of(original: Original, part: Part, form: str) -> EntryKey:

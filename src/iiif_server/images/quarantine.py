@@ -17,7 +17,7 @@ from iiif_server.images.originals import Original
 from iiif_server.telemetry.events import Observer, Quarantined
 from iiif_server.workers.admission import Lane
 
-_REMEMBERED = 1024
+_MAX_ENTRIES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Quarantine:
         self._seconds = seconds
         self._observe = observer
         self._clock = clock
-        self._entries: Lru[str, _Entry] = Lru(_REMEMBERED)
+        self._entries: Lru[str, _Entry] = Lru(_MAX_ENTRIES)
 
     def __repr__(self) -> str:
         return f"<Quarantine of {len(self)}>"
@@ -62,7 +62,7 @@ class Quarantine:
         try:
             yield
         except (RenderTimedOutError, WorkerDiedError, OriginalTooComplexError) as error:
-            self._isolate(original, lane, str(error))
+            self._add(original, lane, str(error))
             raise
 
     def _check(self, fingerprint: str, lane: Lane | None) -> None:
@@ -79,7 +79,7 @@ class Quarantine:
                 ceil(left),
             )
 
-    def _isolate(self, original: Original, lane: Lane | None, reason: str) -> None:
+    def _add(self, original: Original, lane: Lane | None, reason: str) -> None:
         if not self._seconds:
             return
         now, key = self._clock(), original.file_fingerprint

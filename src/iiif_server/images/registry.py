@@ -46,7 +46,7 @@ from iiif_server.workers.pool import WorkerPool
 
 Result = TypeVar("Result")
 
-SECONDS_TRUSTED = 1.0
+REVALIDATE_SECONDS = 1.0
 """Seconds for which an original counts as unchanged after it was opened."""
 _HEADER_TIMEOUT = 20.0
 """Timeout for reading a header in seconds; it takes milliseconds, except from hostile files."""
@@ -73,9 +73,9 @@ class Image:
 
     def closed(self) -> "Image":
         """This image without the open file, for the cache."""
-        return self.held(self.original.without_file())
+        return self.with_original(self.original.without_file())
 
-    def held(self, original: Original) -> "Image":
+    def with_original(self, original: Original) -> "Image":
         """This image with its original open."""
         pyramid = None if self.pyramid is None else replace(self.pyramid, original=original)
         return replace(self, original=original, pyramid=pyramid)
@@ -206,7 +206,7 @@ class ImageRegistry:
             with stages.measure("header"):
                 image = await self._image_of(original)
             self._remember(image, began)
-            yield image.held(original)
+            yield image.with_original(original)
 
     async def _image_of(self, original: Original) -> Image:
         entry = self._images.get(original.identifier)
@@ -216,7 +216,7 @@ class ImageRegistry:
         return await self._reads.run(key, lambda: self._read(original))
 
     async def _read(self, original: Original) -> Image:
-        header = await self._measured(original, await self._header_of(original))
+        header = await self._with_data_range(original, await self._header_of(original))
         if self._shared is not None:
             self._shared.offer(original, header)
         return self._image(original.without_file(), header)
@@ -227,16 +227,16 @@ class ImageRegistry:
         facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
         return Image(closed, header, facts, self._pyramids.of(closed, header))
 
-    async def _measured(self, original: Original, header: ImageHeader) -> ImageHeader:
+    async def _with_data_range(self, original: Original, header: ImageHeader) -> ImageHeader:
         """Header with the measured range of the samples, if the type needs the range."""
         if not needs_measuring(header, self._originals.source(original.identifier.type).treatment):
             return header
         if original.parts is not None:
-            await original.bring_whole()
+            await original.fetch_whole()
         cost = cost_of_scan(header)
         demand = Demand(lane_of(header.stored.area, cost.bytes, cost.effort), cost.bytes)
         async with (
-            self._reading(original, "range", _SCAN_TIMEOUT),
+            self._errors_of_reading(original, "range", _SCAN_TIMEOUT),
             original.for_worker() as descriptors,
         ):
             measured = await self._scan_pool.run(
@@ -292,7 +292,7 @@ class ImageRegistry:
         ahead: bool = False,
     ) -> Result:
         """Result of a worker's function on a partial original; fetches the bytes it needs."""
-        async with self._reading(original, what):
+        async with self._errors_of_reading(original, what):
             return await from_parts(
                 self._pool, read, original, timeout=_HEADER_TIMEOUT, ahead=ahead
             )
@@ -301,13 +301,13 @@ class ImageRegistry:
         self, original: Original, read: Callable[..., Result], what: str
     ) -> Result:
         """Result of a worker's function on a complete original."""
-        async with self._reading(original, what), original.for_worker() as descriptors:
+        async with self._errors_of_reading(original, what), original.for_worker() as descriptors:
             return await self._pool.run(
                 read, original.file, timeout=_HEADER_TIMEOUT, descriptors=descriptors
             )
 
     @asynccontextmanager
-    async def _reading(
+    async def _errors_of_reading(
         self,
         original: Original,
         what: str,
@@ -346,7 +346,7 @@ class ImageRegistry:
             return False
 
     def _is_fresh(self, entry: _Entry) -> bool:
-        return not entry.revalidates and self._clock() - entry.checked < SECONDS_TRUSTED
+        return not entry.revalidates and self._clock() - entry.checked < REVALIDATE_SECONDS
 
     def _remember(self, image: Image, checked: float) -> None:
         identifier = image.original.identifier

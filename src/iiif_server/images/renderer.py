@@ -124,26 +124,26 @@ class Renderer:
         return describe(header, resolved.work, tile=part)
 
     async def run(
-        self, resolved: Resolved, plan: RenderPlan, begun: Callable[[], object] | None = None
+        self, resolved: Resolved, plan: RenderPlan, on_begin: Callable[[], object] | None = None
     ) -> Rendered:
-        """Run a plan in a worker; `begun` is called when the worker starts.
+        """Run a plan in a worker; `on_begin` is called when the worker starts.
 
         Raises RenderFailedError, NotNowError, ImageTooLargeError or OriginalRefusedError, and the
         errors of the source if the original is fetched in parts.
         """
         if resolved.original.parts is None:
-            return await self._run(resolved, plan, begun)
+            return await self._run(resolved, plan, on_begin)
         if plan.level is None and plan.tile is None:
-            await self._tiled.bring_pixels(resolved.original, plan.header, plan.operations)
-            return await self._run(resolved, plan, begun)
+            await self._tiled.fetch_pixels(resolved.original, plan.header, plan.operations)
+            return await self._run(resolved, plan, on_begin)
         try:
-            return await self._run(resolved, plan, begun)
+            return await self._run(resolved, plan, on_begin)
         except PartsMissingError:  # the level or tile was evicted or is damaged: fetch the original
             plain = replace(plan, engine=Engine.RASTER, level=None, tile=None)
-            return await self.run(resolved, plain, begun)
+            return await self.run(resolved, plain, on_begin)
 
     async def _run(
-        self, resolved: Resolved, plan: RenderPlan, begun: Callable[[], object] | None
+        self, resolved: Resolved, plan: RenderPlan, on_begin: Callable[[], object] | None
     ) -> Rendered:
         cost = cost_of_render(plan)
         lane = lane_of(resolved.rendition.size.area, cost.bytes, cost.effort)
@@ -156,7 +156,7 @@ class Renderer:
                         timeout=self._render_timeout,
                         subject=str(resolved.original.file.path),
                         demand=Demand(lane, cost.bytes),
-                        begun=begun,
+                        on_begin=on_begin,
                         descriptors=descriptors,
                     )
         except IiifServerError:
@@ -169,7 +169,7 @@ class Renderer:
             # The message of another library's exception may contain a path, so it is only logged.
             self._observe(RenderFailed(str(resolved.original.identifier), repr(error)))
             await raise_if_changed(resolved.original)
-            raise RenderFailedError("The image could not be made.") from error
+            raise RenderFailedError("The image could not be rendered.") from error
 
     async def level(self, resolved: Resolved) -> Level | None:
         """Available pyramid level from which the rendition is cheapest; None: the original."""
@@ -199,10 +199,14 @@ class Renderer:
         elif pyramid is not None and cuts_losslessly(
             resolved.header, pyramid.grid, pyramid.profile
         ):
-            held = pyramid.grid.full_tile_around(work.box)
-            ready = await self._pyramids.ready_tile(pyramid, held[0]) if held is not None else None
-            if held is not None and ready is not None:
-                return TileToCrop(ready, replace(work, box=held[1]))
+            tile_and_box = pyramid.grid.full_tile_around(work.box)
+            ready = (
+                await self._pyramids.ready_tile(pyramid, tile_and_box[0])
+                if tile_and_box is not None
+                else None
+            )
+            if tile_and_box is not None and ready is not None:
+                return TileToCrop(ready, replace(work, box=tile_and_box[1]))
         return None
 
     async def stored_tile(self, resolved: Resolved, tile: StoredTile) -> bytes:

@@ -23,7 +23,7 @@ from iiif_server.plan.stored_grid import StoredTile, tiles_to_decode
 from iiif_server.plan.stored_tiles import StoredTiles, TileTable
 from iiif_server.workers.pool import WorkerPool
 
-_KEPT_OPEN = 64
+_MAX_OPEN = 64
 """Maximum open originals; each takes a descriptor, and 16 bytes of tables per tile."""
 _END = b"\xff\xd9"
 _PADDING = 16
@@ -94,7 +94,7 @@ class TiledOriginals:
 
     def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
-        self._open: Lru[_Key, _OpenOriginal] = Lru(_KEPT_OPEN)
+        self._open: Lru[_Key, _OpenOriginal] = Lru(_MAX_OPEN)
         self._flights: SingleFlight[_Key, None] = SingleFlight()
 
     def __repr__(self) -> str:
@@ -113,10 +113,10 @@ class TiledOriginals:
         if opened is None or header.tiles is None:
             raise NoSuchTileError
         if original.parts is not None:
-            await original.parts.bring(opened.extents(tile.scale_factor, [tile.number]))
+            await original.parts.fetch(opened.extents(tile.scale_factor, [tile.number]))
         return await opened.threads.run(opened.read, tile, header.tiles)
 
-    async def bring_pixels(
+    async def fetch_pixels(
         self, original: Original, header: ImageHeader, operations: PixelOperations
     ) -> None:
         """Fetch the bytes that a decoder needs of an original that is fetched in parts.
@@ -133,9 +133,9 @@ class TiledOriginals:
                 with suppress(NoSuchTileError):
                     extents = opened.extents(factor, tiles)
                     if _MAX_OF * total_length(merge_extents(extents)) < parts.size:
-                        await parts.bring(extents)
+                        await parts.fetch(extents)
                         return
-        await original.bring_whole()
+        await original.fetch_whole()
 
     async def _opened(
         self, original: Original, header: ImageHeader, part: tuple[int, bool]

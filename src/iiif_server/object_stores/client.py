@@ -131,11 +131,11 @@ def problem_of(error: Exception) -> StoreProblem:
     advice = _ADVICE.get(code, "")
     if (not status and "redential" in text) or "metadata" in text.partition("\n")[0]:
         advice = "no credentials were found: set them in the environment, or anonymous = true"
-    told = " ".join(part for part in (status, code) if part) or type(error).__name__
+    summary = " ".join(part for part in (status, code) if part) or type(error).__name__
     if not status and not advice:
         first = text.partition("\n")[0].rpartition(" - ")[2]
         advice = first[:200]
-    return StoreProblem(f"{told}: {advice}" if advice else told)
+    return StoreProblem(f"{summary}: {advice}" if advice else summary)
 
 
 def code_of(text: str) -> str:

@@ -114,4 +114,4 @@ def removed_error() -> OriginalChangedError:
 
 def replaced_error() -> OriginalChangedError:
     """Return the error for an original with another version."""
-    return OriginalChangedError("The original has just been replaced; please repeat the request.")
+    return OriginalChangedError("The original has just been replaced; please try again.")

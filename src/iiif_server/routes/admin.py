@@ -18,7 +18,7 @@ from iiif_server.images.purge import Names
 from iiif_server.routes.operations import Status, detailed
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.server.addresses import identifier_in
-from iiif_server.server.authentication import bearer, demand
+from iiif_server.server.authentication import bearer, require_token
 from iiif_server.server.problems import DOCUMENTED
 from iiif_server.server.services import CurrentServices, Services
 from iiif_server.telemetry.stages import Stages
@@ -36,7 +36,7 @@ def _guard(
     """Require the admin token; cookies and client addresses do not count."""
     if services.credentials is None:  # pragma: no cover - then these routes do not exist
         raise HTTPException(404)
-    demand(request, given, [services.credentials], services.observer)
+    require_token(request, given, [services.credentials], services.observer)
 
 
 class Removed(BaseModel):
@@ -110,8 +110,8 @@ def admin_router() -> APIRouter:
         request: Request, services: CurrentServices, identifier: IdentifierPath
     ) -> Removed:
         """Removes the derivatives and pyramids of one original, which may be deleted already."""
-        written = identifier_in(request.scope, f"{PREFIX}/cache", 0, identifier)
-        found = services.identifiers.read(written)
+        raw_identifier = identifier_in(request.scope, f"{PREFIX}/cache", 0, identifier)
+        found = services.identifiers.read(raw_identifier)
         return Removed(removed=await services.purge.one(found))
 
     _add_explanation(router, V3, V3.path, parameters_v3)
@@ -146,25 +146,25 @@ def _add_explanation(
         request: Request,
         services: CurrentServices,
         identifier: IdentifierPath,
-        wanted: Annotated[ImageRequest, Depends(parameters)],
+        image_request: Annotated[ImageRequest, Depends(parameters)],
     ) -> Explanation:
         """Explains the image request whose URL follows `/admin/explain`; renders nothing."""
-        written = identifier_in(request.scope, f"{PREFIX}{base}", 4, identifier)
-        found = services.identifier(written)
+        raw_identifier = identifier_in(request.scope, f"{PREFIX}{base}", 4, identifier)
+        found = services.identifier(raw_identifier)
         address = f"{services.addressing.base_of(request.scope, prefix)}/{found.encoded}"
-        return await _explanation(services, version, found, wanted, address)
+        return await _explanation(services, version, found, image_request, address)
 
 
 async def _explanation(
     services: Services,
     version: ImageApiVersion,
     identifier: Identifier,
-    wanted: ImageRequest,
+    image_request: ImageRequest,
     address: str,
 ) -> Explanation:
     stages = Stages()
     async with services.images.hold(identifier, stages) as image:
-        resolved = services.derivatives.resolve(image, wanted, stages)
+        resolved = services.derivatives.resolve(image, image_request, stages)
         now = await services.derivatives.explain(resolved)
     rendition, facts = resolved.rendition, image.facts
     limits = services.limits_of(image)
@@ -174,11 +174,11 @@ async def _explanation(
         identifier=str(identifier),
         version=version.number,
         request={
-            "region": str(wanted.region),
-            "size": size_text(wanted.size, version),
-            "rotation": str(wanted.rotation),
-            "quality": wanted.quality,
-            "format": wanted.format,
+            "region": str(image_request.region),
+            "size": size_text(image_request.size, version),
+            "rotation": str(image_request.rotation),
+            "quality": image_request.quality,
+            "format": image_request.format,
         },
         canonical=f"{address}/{canonical}",
         original={"format": resolved.header.format, "bytes": size, **asdict(facts.dimensions)},

@@ -14,7 +14,7 @@ from iiif_server.routes import schemas
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
 from iiif_server.routes.presentation import Identifiers, split_identifiers
-from iiif_server.server.addresses import identifier_in, written_path
+from iiif_server.server.addresses import identifier_in, raw_path_of
 from iiif_server.server.archive import archive
 from iiif_server.server.call import ImageCall
 from iiif_server.server.disconnect import cancel_on_disconnect
@@ -26,7 +26,7 @@ from iiif_server.server.downloads import (
     scaled_answer,
 )
 from iiif_server.server.file_names import wants_attachment
-from iiif_server.server.problems import DOCUMENTED, refusal
+from iiif_server.server.problems import DOCUMENTED, problem_of
 from iiif_server.server.respond import CLIENT_CLOSED_REQUEST, Answer, Stream
 from iiif_server.server.services import CurrentServices, Services
 from iiif_server.server.signing import split
@@ -95,32 +95,32 @@ def _route(function: str, prefix: str, answer: _Answering) -> Callable[..., Awai
     async def route(
         request: Request, identifier: IdentifierPath, services: CurrentServices
     ) -> Response:
-        if not written_path(request.scope).endswith(f"/{function}"):
+        if not raw_path_of(request.scope).endswith(f"/{function}"):
             # With an encoded slash before it, the last segment is a part of the identifier.
             return base_uri_answer(request, services, prefix, f"{identifier}/{function}")
-        written = identifier_in(request.scope, prefix, 1, identifier)
-        return await answer(request, services, written)
+        raw_identifier = identifier_in(request.scope, prefix, 1, identifier)
+        return await answer(request, services, raw_identifier)
 
     return route
 
 
-async def _original(request: Request, services: Services, written: str) -> Response:
-    return await original_answer(request, services, services.permit(written))
+async def _original(request: Request, services: Services, raw_identifier: str) -> Response:
+    return await original_answer(request, services, services.permit(raw_identifier))
 
 
-async def _metadata(_: Request, services: Services, written: str) -> Response:
-    return await metadata_answer(services, services.permit(written))
+async def _metadata(_: Request, services: Services, raw_identifier: str) -> Response:
+    return await metadata_answer(services, services.permit(raw_identifier))
 
 
 def _scaled(function: str, version: ImageApiVersion, prefix: str) -> _Answering:
     """Function that answers with the whole image at the configured width."""
 
-    async def answer(request: Request, services: Services, written: str) -> Response:
+    async def answer(request: Request, services: Services, raw_identifier: str) -> Response:
         call = ImageCall(
             version,
             prefix,
-            written,
-            services.permit(written),
+            raw_identifier,
+            services.permit(raw_identifier),
             services.addressing.base_of(request.scope, prefix),
             attachment=wants_attachment(request.scope["query_string"]),
         )
@@ -154,20 +154,21 @@ async def originals(
     request: Request, services: CurrentServices, identifiers: Identifiers
 ) -> Response:
     """Unchanged originals, with a list of their checksums, and a list of missing originals."""
-    written, most = split_identifiers(identifiers), services.downloads.max_originals
-    if len(written) > most:
+    raw_identifiers, limit = split_identifiers(identifiers), services.downloads.max_originals
+    if len(raw_identifiers) > limit:
         raise TooManyImagesError(
-            f"An archive has at most {most} originals here; this one would have {len(written)}."
+            f"An archive has at most {limit} originals on this server; this one would have "
+            f"{len(raw_identifiers)}."
         )
-    wanted: dict[Identifier, None] = {}
-    for one in written:
+    requested: dict[Identifier, None] = {}
+    for one in raw_identifiers:
         try:
             permission = services.permit(one)
             check_offered(services, permission)
         except IiifServerError as error:
-            return refusal(error, about=split(one)[1] or one)
-        wanted[permission.identifier] = None
-    made = archive(services, list(wanted))
+            return problem_of(error, about=split(one)[1] or one)
+        requested[permission.identifier] = None
+    made = archive(services, list(requested))
     try:
         async with cancel_on_disconnect(request):
             begin = await anext(made)

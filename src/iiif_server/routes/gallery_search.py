@@ -29,13 +29,13 @@ from iiif_server.server.respond import Answer
 from iiif_server.server.services import Services
 
 NO_FOLDER = (FolderNotFoundError, SourceUnavailableError, NotNowError, TimeoutError)
-FOLDER_SECONDS = 1.0
+FOLDER_TIMEOUT = 1.0
 """Timeout for the listing of a folder, whose disk may hang."""
-COUNT_SECONDS = 0.5
+COUNT_TIMEOUT = 0.5
 """Timeout for the page counts of a folder; its thumbnails need the same image headers."""
 MAX_FOLDERS = 32
 """Maximum folders that a search reads; large collections would need an index."""
-MAX_FOUND = 48
+MAX_RESULTS = 48
 _SEVERAL = frozenset(
     extension
     for format_ in (
@@ -67,7 +67,7 @@ async def with_page_counts(services: Services, place: Place, page: Page) -> Page
     if not several:
         return page
     tasks = {item: asyncio.create_task(counted(item)) for item in several}
-    done, pending = await asyncio.wait(tasks.values(), timeout=COUNT_SECONDS)
+    done, pending = await asyncio.wait(tasks.values(), timeout=COUNT_TIMEOUT)
     for task in pending:
         task.cancel()
     found = {item: task.result() for item, task in tasks.items() if task in done}
@@ -89,7 +89,7 @@ async def folders(
             return
         place = places.popleft()
         with suppress(*NO_FOLDER):
-            async with asyncio.timeout(FOLDER_SECONDS):
+            async with asyncio.timeout(FOLDER_TIMEOUT):
                 listing = await services.listings.of(place.type, place.folder)
                 other = tuple(word for word in words if word not in place.folder.casefold())
                 found = await services.listings.of(place.type, place.folder, other)
@@ -100,14 +100,14 @@ async def folders(
 
 
 async def search(services: Services, words: str) -> list[Item]:
-    """Images whose names contain all words, ignoring case; at most MAX_FOUND."""
-    wanted = words.casefold().replace("/", " ").split()
+    """Images whose names contain all words, ignoring case; at most MAX_RESULTS."""
+    terms = words.casefold().replace("/", " ").split()
     found: list[Item] = []
-    async for place, names in folders(services, words=wanted):
-        for name in names[: MAX_FOUND - len(found)]:
+    async for place, names in folders(services, words=terms):
+        for name in names[: MAX_RESULTS - len(found)]:
             path = place.below(name)
             found.append(Item(path, Identifier(place.type, path).encoded))
-        if len(found) == MAX_FOUND:
+        if len(found) == MAX_RESULTS:
             break
     return found
 
@@ -149,19 +149,19 @@ def named_by(path: str) -> str:
     parts = urlsplit(path)
     if parts.path in {"", "/"} and (folder := parse_qs(parts.query).get("folder")):
         return folder[0]
-    written, version = parts.path, V3
-    if match := _VERSION.match(written):
-        written, version = written[match.end() :], V2 if match[1] == "2" else V3
-    written = written.rstrip("/")
+    rest, version = parts.path, V3
+    if match := _VERSION.match(rest):
+        rest, version = rest[match.end() :], V2 if match[1] == "2" else V3
+    rest = rest.rstrip("/")
     for document in _DOCUMENTS:
-        if written.endswith(document):
-            written = written.removesuffix(document)
+        if rest.endswith(document):
+            rest = rest.removesuffix(document)
             break
     else:
-        name, *parameters = written.rsplit("/", IMAGE_SEGMENTS)
+        name, *parameters = rest.rsplit("/", IMAGE_SEGMENTS)
         if name and len(parameters) == IMAGE_SEGMENTS and _is_image(parameters, version):
-            written = name
-    return percent_decode(written.strip("/"))
+            rest = name
+    return percent_decode(rest.strip("/"))
 
 
 def _path_on_this_server(text: str, base: str) -> str | None:
@@ -190,7 +190,7 @@ async def _is_folder(services: Services, place: Place) -> bool:
     if not services.page_options.gallery or place.type not in services.browsable_types():
         return False
     try:
-        async with asyncio.timeout(FOLDER_SECONDS):
+        async with asyncio.timeout(FOLDER_TIMEOUT):
             await services.listings.of(place.type, place.folder)
     except NO_FOLDER:
         return False

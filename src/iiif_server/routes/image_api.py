@@ -101,17 +101,17 @@ def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
 def base_uri_answer(request: Request, services: Services, prefix: str, identifier: str) -> Answer:
     """Redirect from a base URI: browsers to the viewer, other clients to the info.json."""
-    written = identifier_in(request.scope, prefix, 0, identifier).rstrip("/")
-    if not written:
+    raw_identifier = identifier_in(request.scope, prefix, 0, identifier).rstrip("/")
+    if not raw_identifier:
         raise HTTPException(404)
-    parameters = "/".join(written.rsplit("/", IMAGE_SEGMENTS)[1:])
+    parameters = "/".join(raw_identifier.rsplit("/", IMAGE_SEGMENTS)[1:])
     if lacks_format(percent_decode(parameters)):
         raise MalformedParameterError("format", "", "one after the quality, as in default.jpg")
-    target = base_uri(services.addressing.base_of(request.scope, prefix), written)
+    target = base_uri(services.addressing.base_of(request.scope, prefix), raw_identifier)
     if prefers_page(accept_of(request.headers.raw)):
         # The viewer page reports errors: a missing image, or a missing permission.
         return Answer(status_code=303, extra={"Vary": "Accept", "Location": f"{target}/view"})
-    permission = services.permit(written)
+    permission = services.permit(raw_identifier)
     return Answer(
         status_code=303,
         # A signed URL is for one client only; other redirects have the default caching of HTTP.

@@ -18,7 +18,7 @@ from iiif_server.background import BackgroundTasks
 from iiif_server.options import OptionsModel
 from iiif_server.plan.render_plan import Engine
 from iiif_server.server.addresses import is_within
-from iiif_server.server.authentication import bearer, demand
+from iiif_server.server.authentication import bearer, require_token
 from iiif_server.server.credentials import Credentials, checked_token
 from iiif_server.server.problems import DOCUMENTED
 from iiif_server.server.respond import Answer
@@ -105,7 +105,7 @@ def metrics_router(allowed: Scraping) -> APIRouter:
         """Metrics of all server processes, in the text format of Prometheus."""
         peer = request.client.host if request.client else ""
         if not is_near(peer, request.headers.keys(), allowed.networks):
-            demand(request, given, allowed.tokens, services.observer)
+            require_token(request, given, allowed.tokens, services.observer)
         await update_gauges(services)
         text = await asyncio.to_thread(services.metrics.instruments.text)
         return Answer(text, CONTENT_TYPE)
@@ -169,7 +169,7 @@ def _update_cache_gauges(services: Services) -> None:
         gauges.shared_open.set(shared.state != "closed")
         gauges.shared_waiting.set(shared.waiting)
     add(gauges.hits, services.derivatives.made_by.get(Engine.TILE, 0), "pyramid")
-    add(gauges.misses, pyramids.waited_for, "pyramid")
+    add(gauges.misses, pyramids.misses, "pyramid")
     gauges.cached.labels("pyramid").set(pyramids.open_bytes)
     gauges.entries.labels("pyramid").set(len(pyramids))
     gauges.building.set(pyramids.building)

@@ -36,7 +36,7 @@ from iiif_server.pages.paging import (
 from iiif_server.pages.rendering import STATIC_PREFIX, ViewerPage
 from iiif_server.plan.header import Colour
 from iiif_server.routes.gallery_search import (
-    FOLDER_SECONDS,
+    FOLDER_TIMEOUT,
     NO_FOLDER,
     folders,
     opening,
@@ -44,10 +44,10 @@ from iiif_server.routes.gallery_search import (
 )
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
-from iiif_server.server.addresses import identifier_in, root_path_of, written_path
+from iiif_server.server.addresses import identifier_in, raw_path_of, root_path_of
 from iiif_server.server.call import base_uri
 from iiif_server.server.headers import interactive_page
-from iiif_server.server.problems import DOCUMENTED_PAGES, refusal
+from iiif_server.server.problems import DOCUMENTED_PAGES, problem_of
 from iiif_server.server.respond import HTML, JSON, TEXT, Answer
 from iiif_server.server.services import CurrentServices, Services
 
@@ -55,10 +55,10 @@ VIEW = "view"
 """Last path segment of the viewer."""
 EMBED = "embed"
 """Last path segment of the viewer for iframes of other sites."""
-_FOREVER = "public, max-age=31536000, immutable"
-_ASK_FIRST = "no-cache"
-_KEPT_NOWHERE = "no-store"
-_LONGEST_WORDS = 200
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_NO_CACHE = "no-cache"
+_NO_STORE = "no-store"
+_MAX_WORDS_LENGTH = 200
 """Maximum characters of the words that filter names; the rest is ignored."""
 _MAX_FOLDERS = 8
 """Maximum types whose first images the front page shows."""
@@ -86,17 +86,19 @@ async def front(
     open_: Annotated[str | None, Query(alias="open")] = None,
 ) -> Response:
     """Front page; or a folder of the gallery, or the result of "Open an image"."""
-    if not written_path(request.scope).endswith("/"):  # links of pages are relative
+    if not raw_path_of(request.scope).endswith("/"):  # links of pages are relative
         query = f"?{request.url.query}" if request.url.query else ""
         location = f"{services.addressing.base_of(request.scope)}/{query}"
         return Answer(status_code=307, extra={"Location": location})
     if open_ is not None:
-        return await for_people(request, services, lambda: _opening(request, services, open_))
+        return await html_answer(request, services, lambda: _opening(request, services, open_))
     if folder is not None:
         number = int(page) if page.isascii() and page.isdecimal() and len(page) <= 9 else 1  # noqa: PLR2004 - digits
-        asked = _FolderCall(folder, number, words[:_LONGEST_WORDS].strip(), jump=by == "jump")
-        return await for_people(request, services, lambda: _folder(request, services, asked))
-    return await for_people(request, services, lambda: _front(request, services))
+        folder_call = _FolderCall(
+            folder, number, words[:_MAX_WORDS_LENGTH].strip(), jump=by == "jump"
+        )
+        return await html_answer(request, services, lambda: _folder(request, services, folder_call))
+    return await html_answer(request, services, lambda: _front(request, services))
 
 
 @router.get("/docs")
@@ -107,9 +109,9 @@ async def documentation(request: Request, services: CurrentServices) -> Response
         services.files.require("swagger-ui-dist")
         html = services.pages.documentation(root_of(request), await _example(services))
         policy = interactive_page(shows_answers=True)
-        return Answer(html.encode(), HTML, cache_control=_ASK_FIRST, extra=policy)
+        return Answer(html.encode(), HTML, cache_control=_NO_CACHE, extra=policy)
 
-    return await for_people(request, services, page)
+    return await html_answer(request, services, page)
 
 
 @router.get("/openapi.json")
@@ -128,7 +130,7 @@ async def static(request: Request, services: CurrentServices, digest: str, name:
     if file is None:
         raise HTTPException(404)
     # Pages of another server version may have another digest: they get the current file.
-    kept = _FOREVER if digest == services.files.digest else _ASK_FIRST
+    kept = _IMMUTABLE if digest == services.files.digest else _NO_CACHE
     return await _file(request, file, kept)
 
 
@@ -214,18 +216,18 @@ async def _page_of_image(call: _Call, identifier: str) -> Response:
         return base_uri_answer(request, services, call.prefix, name)
 
     async def page() -> Response:
-        written = identifier_in(request.scope, call.prefix, 1, identifier)
+        raw_identifier = identifier_in(request.scope, call.prefix, 1, identifier)
         if call.version is V2:  # the page of version 3 shows the same
             base = services.addressing.base_of(request.scope, V3.path)
             query = f"?{request.url.query}" if request.url.query else ""
-            target = f"{base_uri(base, written)}/{call.kind}{query}"
+            target = f"{base_uri(base, raw_identifier)}/{call.kind}{query}"
             return Answer(status_code=303, extra={"Location": target})
-        return await _viewer(call, written)
+        return await _viewer(call, raw_identifier)
 
-    return await for_people(request, services, page, services.page_options.frame_sources)
+    return await html_answer(request, services, page, services.page_options.frame_sources)
 
 
-async def for_people(
+async def html_answer(
     request: Request,
     services: Services,
     page: Callable[[], Awaitable[Response]],
@@ -238,7 +240,7 @@ async def for_people(
     try:
         return await page()
     except IiifServerError as error:
-        answer = refusal(error)
+        answer = problem_of(error)
         html = services.pages.problem(root_of(request), answer.status_code, str(error))
         answer.body, answer.media_type = html.encode(), HTML
         answer.extra = {**answer.extra, **interactive_page(frame_ancestors)}
@@ -247,7 +249,7 @@ async def for_people(
 
 def root_of(request: Request) -> str:
     """Relative URL from a page to the front page, as `./` or `../`."""
-    inner = written_path(request.scope).removeprefix(root_path_of(request.scope))
+    inner = raw_path_of(request.scope).removeprefix(root_path_of(request.scope))
     return "../" * (inner.count("/") - 1) or "./"
 
 
@@ -266,7 +268,7 @@ async def _front(request: Request, services: Services) -> Response:
         page = None
         if browsable and index < _MAX_FOLDERS:
             with suppress(*NO_FOLDER):
-                async with asyncio.timeout(FOLDER_SECONDS):
+                async with asyncio.timeout(FOLDER_TIMEOUT):
                     listing = await services.listings.of(type_)
                 page = page_of(listing, parse_place(type_), 1, FIRST_ROWS)
         title = services.types[type_].title or type_
@@ -277,19 +279,21 @@ async def _front(request: Request, services: Services) -> Response:
     return _page(html)
 
 
-async def _folder(request: Request, services: Services, asked: _FolderCall) -> Response:
-    place = parse_place(asked.folder)
+async def _folder(request: Request, services: Services, folder_call: _FolderCall) -> Response:
+    place = parse_place(folder_call.folder)
     if not services.page_options.gallery or place.type not in services.public_types():
         raise FolderNotFoundError
-    words = () if asked.jump else tuple(asked.words.split())
+    words = () if folder_call.jump else tuple(folder_call.words.split())
     listing = await services.listings.of(place.type, place.folder, words)
-    if asked.jump:
-        number = position(listing, asked.words) // PAGE_SIZE + 1
+    if folder_call.jump:
+        number = position(listing, folder_call.words) // PAGE_SIZE + 1
         query = urlencode({"folder": str(place), "page": number})
         location = f"{services.addressing.base_of(request.scope)}/?{query}"
         return Answer(status_code=303, extra={"Location": location})
-    page = await with_page_counts(services, place, page_of(listing, place, asked.number))
-    return _page(services.pages.folder(root_of(request), services.titled(place), page, asked.words))
+    page = await with_page_counts(services, place, page_of(listing, place, folder_call.number))
+    return _page(
+        services.pages.folder(root_of(request), services.with_title(place), page, folder_call.words)
+    )
 
 
 async def _example(services: Services) -> str:
@@ -301,9 +305,9 @@ async def _example(services: Services) -> str:
     return ""
 
 
-async def _viewer(call: _Call, written: str) -> Response:
+async def _viewer(call: _Call, raw_identifier: str) -> Response:
     request, services = call.request, call.services
-    permission = services.permit(written)
+    permission = services.permit(raw_identifier)
     identifier = permission.identifier
     image = await services.images.get(identifier)
     original, header = image.original, image.header
@@ -313,7 +317,7 @@ async def _viewer(call: _Call, written: str) -> Response:
     ancestors = services.page_options.frame_sources
     viewed = ViewerPage(
         identifier=str(identifier),
-        place=services.titled(place_of(identifier)) if browsable else None,
+        place=services.with_title(place_of(identifier)) if browsable else None,
         facts=facts(header, original.file.size, original.modified, document),
         gray=header.colour is Colour.GRAY,
         expires=permission.grant is not None,
@@ -321,7 +325,7 @@ async def _viewer(call: _Call, written: str) -> Response:
         # A signature is valid for one page of the original only.
         turning=_turning(image) if permission.grant is None else None,
     )
-    kept = _ASK_FIRST if permission.grant is None else _KEPT_NOWHERE
+    kept = _NO_CACHE if permission.grant is None else _NO_STORE
     zooming = services.files.has("openseadragon")
     pages = services.pages
     write = pages.embedded if call.kind == EMBED else pages.viewer
@@ -335,7 +339,7 @@ def _turning(image: Image) -> PageNavigation | None:
     return PageNavigation(original.file_identifier, original.page or 1, count)
 
 
-def _page(html: str, kept: str = _ASK_FIRST, frame_ancestors: Sequence[str] = ()) -> Answer:
+def _page(html: str, kept: str = _NO_CACHE, frame_ancestors: Sequence[str] = ()) -> Answer:
     policy = interactive_page(frame_ancestors)
     return Answer(html.encode(), HTML, cache_control=kept, extra=policy)
 

@@ -37,7 +37,7 @@ from iiif_server.routes.parameters import IdentifierPath
 from iiif_server.server.addresses import identifier_in
 from iiif_server.server.call import base_uri
 from iiif_server.server.headers import strictest
-from iiif_server.server.problems import DOCUMENTED, refusal
+from iiif_server.server.problems import DOCUMENTED, problem_of
 from iiif_server.server.respond import Answer
 from iiif_server.server.services import CurrentServices, Permission, Services
 from iiif_server.server.signing import split
@@ -45,7 +45,7 @@ from iiif_server.sources.listings import MAX_ENTRIES
 
 MANIFEST = "manifest.json"
 COLLECTION = "collection.json"
-_AT_ONCE = 4
+_CONCURRENT_IMAGES = 4
 """Maximum images of one manifest that are opened or fetched at the same time."""
 _COLLECTION_SECONDS = 60
 """Maximum `max-age` of a collection in seconds, as folders change at any time."""
@@ -91,7 +91,7 @@ def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         responses=schemas.MANIFEST,
         include_in_schema=prefix == "",
     )
-    async def of_one(
+    async def image_manifest(
         request: Request, identifier: IdentifierPath, services: CurrentServices
     ) -> Response:
         """Manifest of one original (Presentation API 3.0), with one canvas for each page."""
@@ -99,12 +99,12 @@ def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
             # With an encoded slash before it, `manifest.json` is a part of the identifier.
             name = f"{identifier}/{MANIFEST}"
             return base_uri_answer(request, services, prefix, name)
-        written = identifier_in(request.scope, prefix, 1, identifier)
+        raw_identifier = identifier_in(request.scope, prefix, 1, identifier)
         place = _Place(request, services, prefix)
-        seen = await _see(place, written)
-        pictures = await _pages(place, seen)
-        id_ = f"{seen.picture.base_uri}/{MANIFEST}"
-        return await _manifest(services, id_, seen.picture.label, pictures, [seen])
+        images = await _load_image(place, raw_identifier)
+        pictures = await _pages(place, images)
+        id_ = f"{images.picture.base_uri}/{MANIFEST}"
+        return await _manifest(services, id_, images.picture.label, pictures, [images])
 
     return router
 
@@ -120,30 +120,31 @@ documents = APIRouter(tags=["Presentation"], responses=DOCUMENTED)
     response_class=Response,
     responses=schemas.MANIFEST,
 )
-async def of_several(
+async def images_manifest(
     request: Request, services: CurrentServices, identifiers: Identifiers
 ) -> Response:
     """Manifest of several images, in the requested order, each once."""
     place = _Place(request, services, "")
-    written = split_identifiers(identifiers)
-    most = services.presentation.max_images
-    if len(written) > most:
+    raw_identifiers = split_identifiers(identifiers)
+    limit = services.presentation.max_images
+    if len(raw_identifiers) > limit:
         raise TooManyImagesError(
-            f"A manifest has at most {most} images here; this one would have {len(written)}."
+            f"A manifest has at most {limit} images on this server; this one would have "
+            f"{len(raw_identifiers)}."
         )
-    slots = asyncio.Semaphore(_AT_ONCE)
-    looked = await asyncio.gather(*(_look(place, part, slots) for part in written))
-    found: dict[Identifier, _Seen] = {}
-    for one in looked:
-        if isinstance(one, _Refused):
-            return refusal(one.error, about=one.about)
+    slots = asyncio.Semaphore(_CONCURRENT_IMAGES)
+    loaded = await asyncio.gather(*(_load_or_error(place, part, slots) for part in raw_identifiers))
+    found: dict[Identifier, _LoadedImage] = {}
+    for one in loaded:
+        if isinstance(one, _FailedImage):
+            return problem_of(one.error, about=one.about)
         found.setdefault(one.permission.identifier, one)
-    seen = list(found.values())
-    named = ",".join(quote(one.written, safe="/:") for one in seen)
-    pictures = [one.picture for one in seen]
+    images = list(found.values())
+    named = ",".join(quote(one.raw_identifier, safe="/:") for one in images)
+    pictures = [one.picture for one in images]
     label = pictures[0].label if len(pictures) == 1 else f"{len(pictures)} images"
     id_ = f"{place.base()}/{MANIFEST}?identifiers={named}"
-    return await _manifest(services, id_, label, pictures, seen)
+    return await _manifest(services, id_, label, pictures, images)
 
 
 @documents.get(
@@ -153,12 +154,12 @@ async def of_several(
     response_class=Response,
     responses=schemas.COLLECTION,
 )
-async def of_all(request: Request, services: CurrentServices) -> Response:
+async def root_collection(request: Request, services: CurrentServices) -> Response:
     """Collection of the public types with folder listings."""
     if not services.page_options.gallery:
         raise FolderNotFoundError
     base = services.addressing.base_of(request.scope)
-    places = (services.titled(Place(name)) for name in services.browsable_types())
+    places = (services.with_title(Place(name)) for name in services.browsable_types())
     items = [_folder(base, place) for place in places]
     document = collection(f"{base}/{COLLECTION}", services.page_options.title, items)
     return _collection(document, _COLLECTION_SECONDS)
@@ -171,17 +172,17 @@ async def of_all(request: Request, services: CurrentServices) -> Response:
     response_class=Response,
     responses=schemas.COLLECTION,
 )
-async def of_folder(
+async def folder_collection(
     request: Request, services: CurrentServices, place: PlacePath, page: PageNumber = None
 ) -> Response:
     """Collection of the folders and images in one folder; a large folder has parts."""
     if not request.scope.get("raw_path", b"").endswith(f"/{COLLECTION}".encode()):
         return base_uri_answer(request, services, "", f"{place}/{COLLECTION}")
-    written = identifier_in(request.scope, "", 1, place)
-    found = parse_place(percent_decode(written))
+    raw_identifier = identifier_in(request.scope, "", 1, place)
+    found = parse_place(percent_decode(raw_identifier))
     if not services.page_options.gallery or found.type not in services.browsable_types():
         raise FolderNotFoundError
-    document = await _of_folder(request, services, services.titled(found), page)
+    document = await _folder_document(request, services, services.with_title(found), page)
     seconds = min(_COLLECTION_SECONDS, services.types[found.type].cache_for)
     return _collection(document, seconds)
 
@@ -197,47 +198,49 @@ class _Place:
     def base(self, version: str = "") -> str:
         return self.services.addressing.base_of(self.request.scope, version)
 
-    def uri(self, written: str) -> str:
+    def uri(self, raw_identifier: str) -> str:
         """Base URI of an image, from its identifier as written in the URL."""
-        return base_uri(self.base(V3.path if self.prefix else ""), written)
+        return base_uri(self.base(V3.path if self.prefix else ""), raw_identifier)
 
-    def services_of(self, written: str) -> tuple[ImageService, ...]:
+    def services_of(self, raw_identifier: str) -> tuple[ImageService, ...]:
         """References to the image services of an image."""
-        return level_2_services(self.uri(written), base_uri(self.base(V2.path), written))
+        return level_2_services(
+            self.uri(raw_identifier), base_uri(self.base(V2.path), raw_identifier)
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _LoadedImage:
     """Permitted image, with its data for a manifest."""
 
-    written: str
+    raw_identifier: str
     permission: Permission
     picture: Picture
     image: Image
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
+class _FailedImage:
     """Refused identifier of a manifest of several images, with its error."""
 
-    written: str
+    raw_identifier: str
     error: IiifServerError
 
     @property
     def about(self) -> str:
         """Identifier without its signature, which must not appear in the message."""
-        return split(self.written)[1] or self.written
+        return split(self.raw_identifier)[1] or self.raw_identifier
 
 
-async def _see(place: _Place, written: str) -> _Seen:
+async def _load_image(place: _Place, raw_identifier: str) -> _LoadedImage:
     services = place.services
-    permission = services.permit(written)
+    permission = services.permit(raw_identifier)
     identifier = permission.identifier
     image = await services.images.get(identifier)
     offered = services.service_description(image)
     picture = Picture(
-        base_uri=place.uri(written),
-        services=place.services_of(written),
+        base_uri=place.uri(raw_identifier),
+        services=place.services_of(raw_identifier),
         label=label_of(services.readable_name(identifier)),
         dimensions=image.header.dimensions,
         limits=offered.limits,
@@ -245,71 +248,79 @@ async def _see(place: _Place, written: str) -> _Seen:
         rights=offered.rights,
         extra=offered.extra,
     )
-    return _Seen(written, permission, picture, image)
+    return _LoadedImage(raw_identifier, permission, picture, image)
 
 
-async def _look(place: _Place, written: str, slots: asyncio.Semaphore) -> _Seen | _Refused:
+async def _load_or_error(
+    place: _Place, raw_identifier: str, slots: asyncio.Semaphore
+) -> _LoadedImage | _FailedImage:
     async with slots:
         try:
-            return await _see(place, written)
+            return await _load_image(place, raw_identifier)
         except IiifServerError as error:
-            return _Refused(written, error)
+            return _FailedImage(raw_identifier, error)
 
 
-async def _pages(place: _Place, seen: _Seen) -> Sequence[Picture]:
+async def _pages(place: _Place, loaded: _LoadedImage) -> Sequence[Picture]:
     """Pages of an original as pictures.
 
     A request for `name;N`, or with a signature, gets only the requested page.
     """
-    services, header = place.services, seen.image.header
-    one_page = header.pages == 1 or seen.image.original.page is not None
-    if one_page or seen.permission.grant is not None:
-        return [seen.picture]
-    async with services.images.hold(seen.permission.identifier) as image:
+    services, header = place.services, loaded.image.header
+    one_page = header.pages == 1 or loaded.image.original.page is not None
+    if one_page or loaded.permission.grant is not None:
+        return [loaded.picture]
+    async with services.images.hold(loaded.permission.identifier) as image:
         found = await services.images.pages(image)
     # In a thread: there may be ten thousand pages.
-    return await asyncio.to_thread(_pictures, place, seen, found)
+    return await asyncio.to_thread(_pictures, place, loaded, found)
 
 
-def _pictures(place: _Place, seen: _Seen, found: PageList) -> Sequence[Picture]:
-    services, header, pictures = place.services, seen.image.header, []
+def _pictures(place: _Place, loaded: _LoadedImage, found: PageList) -> Sequence[Picture]:
+    services, header, pictures = place.services, loaded.image.header, []
     for number, dimensions in enumerate(found.dimensions, 1):
         if dimensions == NO_SIZE:
             continue
         name = found.names[number - 1] if found.names else ""
         page = replace(header, stored=dimensions, orientation=UPRIGHT)
         # The first page has the URLs of the original, and so its cache entries.
-        written = seen.written if number == 1 else f"{seen.written};{number}"
+        raw_identifier = (
+            loaded.raw_identifier if number == 1 else f"{loaded.raw_identifier};{number}"
+        )
         pictures.append(
             replace(
-                seen.picture,
-                base_uri=place.uri(written),
-                services=place.services_of(written),
+                loaded.picture,
+                base_uri=place.uri(raw_identifier),
+                services=place.services_of(raw_identifier),
                 label=name or f"Page {number}",
                 dimensions=dimensions,
-                limits=services.limits_of(replace(seen.image, header=page)),
+                limits=services.limits_of(replace(loaded.image, header=page)),
             )
         )
-    return pictures or [seen.picture]
+    return pictures or [loaded.picture]
 
 
 async def _manifest(
-    services: Services, id_: str, label: str, pictures: Sequence[Picture], seen: Sequence[_Seen]
+    services: Services,
+    id_: str,
+    label: str,
+    pictures: Sequence[Picture],
+    images: Sequence[_LoadedImage],
 ) -> Answer:
     # In a thread: ten thousand pages take a second.
     content = await asyncio.to_thread(lambda: _json(manifest(id_, label, pictures)))
-    repeatable = len(seen) == 1 and services.may_repeat(seen[0].permission)
+    repeatable = len(images) == 1 and services.may_repeat(images[0].permission)
     return Answer(
         content,
         MEDIA_TYPE,
-        cache_control=str(strictest(services.caching(one.permission) for one in seen)),
+        cache_control=str(strictest(services.caching(one.permission) for one in images)),
         tag=blake2b(content, digest_size=16).hexdigest(),
-        modified=max(one.image.original.modified for one in seen),
-        depends_on=seen[0].image if repeatable else None,
+        modified=max(one.image.original.modified for one in images),
+        depends_on=images[0].image if repeatable else None,
     )
 
 
-async def _of_folder(
+async def _folder_document(
     request: Request, services: Services, place: Place, number: int | None
 ) -> dict[str, Any]:
     base = services.addressing.base_of(request.scope)
@@ -319,7 +330,7 @@ async def _of_folder(
         raise FolderNotFoundError(
             f"This folder has {page.count} part{'s' if page.count > 1 else ''}."
         )
-    here = _folder(base, place)
+    this_folder = _folder(base, place)
     total = len(page.folders) + len(page.images)
     rest = None
     if not page.complete:
@@ -327,9 +338,11 @@ async def _of_folder(
     if number is None and page.count > 1:
         total = len(listing.folders) + page.total
         items = part_references(
-            here.id, here.label, page.count, services.presentation.page_size, total
+            this_folder.id, this_folder.label, page.count, services.presentation.page_size, total
         )
-        return collection(here.id, here.label, items, _above(base, place, services), rest)
+        return collection(
+            this_folder.id, this_folder.label, items, _parent(base, place, services), rest
+        )
     items = (
         *(
             Reference(f"{base}/{item.target}/{COLLECTION}", "Collection", item.label)
@@ -341,12 +354,14 @@ async def _of_folder(
         ),
     )
     if number is None:
-        return collection(here.id, here.label, items, _above(base, place, services), rest)
-    label = f"{here.label}: part {page.number} of {page.count}"
-    return collection(f"{here.id}?page={number}", label, items, here)
+        return collection(
+            this_folder.id, this_folder.label, items, _parent(base, place, services), rest
+        )
+    label = f"{this_folder.label}: part {page.number} of {page.count}"
+    return collection(f"{this_folder.id}?page={number}", label, items, this_folder)
 
 
-def _above(base: str, place: Place, services: Services) -> Reference:
+def _parent(base: str, place: Place, services: Services) -> Reference:
     """Reference to the parent collection of a folder."""
     if not place.folder:
         return Reference(f"{base}/{COLLECTION}", "Collection", services.page_options.title)

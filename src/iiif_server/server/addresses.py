@@ -16,7 +16,7 @@ from iiif_server.telemetry.events import ForwardedHeaderIgnored, Observer
 
 IMAGE_SEGMENTS = 4
 """Path segments after the identifier of an image request, of which the last is quality.format."""
-_PEERS = 4096
+_MAX_PEERS = 4096
 """Maximum entries of the cache of trusted and other peers, which is cleared when full."""
 _COMMON = "/iiif"
 """Common prefix of the paths of all versions."""
@@ -42,10 +42,10 @@ class Addressing:
         `version` is the path of a version of the Image API, or empty. Raises UntrustedHostError if
         the Host header is not a host name.
         """
-        base = self.base_url if self.base_url is not None else self._requested(scope)
+        base = self.base_url if self.base_url is not None else self._base_of_request(scope)
         return with_version(base, root_path_of(scope), version) if version else base
 
-    def _requested(self, scope: Scope) -> str:
+    def _base_of_request(self, scope: Scope) -> str:
         scheme, root, host, forwarded = scope["scheme"], root_path_of(scope), "", False
         for name, value in scope["headers"]:
             if name == b"host" and not host:
@@ -53,13 +53,13 @@ class Addressing:
             elif name in FORWARDED_NAMES:
                 forwarded = True
         if forwarded and self.is_from_proxy(scope):
-            path = written_path(scope)
-            said = read_forwarded(scope["headers"], path, root)
-            for name in said.malformed:
+            path = raw_path_of(scope)
+            forwarded_values = read_forwarded(scope["headers"], path, root)
+            for name in forwarded_values.malformed:
                 self._report(name)
-            scheme = said.scheme or scheme
-            host = with_port(said.host or host, said.port, scheme)
-            root = root if said.prefix is None else said.prefix
+            scheme = forwarded_values.scheme or scheme
+            host = with_port(forwarded_values.host or host, forwarded_values.port, scheme)
+            root = root if forwarded_values.prefix is None else forwarded_values.prefix
         if not is_host(host):
             raise UntrustedHostError("The Host header of this request is not a host name.")
         return f"{scheme}://{host}{root}"
@@ -80,7 +80,7 @@ class Addressing:
             return False
         trusted = self._trusted.get(peer)  # on the hot path, mostly with the same peers
         if trusted is None:
-            if len(self._trusted) >= _PEERS:
+            if len(self._trusted) >= _MAX_PEERS:
                 self._trusted.clear()
             trusted = self._trusted[peer] = is_within(peer, self.trusted_proxies)
         return trusted
@@ -108,7 +108,7 @@ def mounted(scope: Scope, root_path: str) -> Scope:
     above = root_path.removesuffix(_COMMON)
     within = root_path
     if above != root_path:
-        path = written_path(scope)
+        path = raw_path_of(scope)
         if any(path.startswith(f"{above}{version.path}/") for version in (V2, V3)):
             within = above
     return {**scope, "root_path": within, _ROOT: root_path}
@@ -120,11 +120,11 @@ def root_path_of(scope: Scope) -> str:
     return root
 
 
-def written_path(scope: Scope) -> str:
+def raw_path_of(scope: Scope) -> str:
     """Path of a request as the client sent it, percent-encoded and without the query."""
     raw = scope.get("raw_path") or quote(scope["path"]).encode()
-    written: str = raw.partition(b"?")[0].decode("ascii", "replace")
-    return written
+    path: str = raw.partition(b"?")[0].decode("ascii", "replace")
+    return path
 
 
 def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
@@ -157,7 +157,7 @@ def identifier_in(scope: Scope, prefix: str, segments_after: int, routed: str) -
     `routed` is the decoded identifier that the router matched. Raises MalformedIdentifierError if
     the two differ, because slashes between the parameters are percent-encoded.
     """
-    path = below(written_path(scope), scope.get("root_path", "")).removeprefix(prefix)
+    path = below(raw_path_of(scope), scope.get("root_path", "")).removeprefix(prefix)
     parts = path.removeprefix("/").rsplit("/", segments_after)
     if len(parts) != segments_after + 1 or percent_decode(parts[0]) != routed:
         raise MalformedIdentifierError(

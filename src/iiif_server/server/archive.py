@@ -31,20 +31,20 @@ class UniqueNames:
     """File names of one folder, unique also where case does not matter."""
 
     def __init__(self) -> None:
-        self._taken = {MANIFEST, MISSING}
+        self._used = {MANIFEST, MISSING}
 
     def of(self, name: str) -> str:
         """Unique name: the given one, with a number if it is taken."""
         path, number, unique = PurePosixPath(name), 1, name
-        while unique.casefold() in self._taken:
+        while unique.casefold() in self._used:
             number += 1
             unique = file_name(path.stem, f"-{number}{path.suffix}")
-        self._taken.add(unique.casefold())
+        self._used.add(unique.casefold())
         return unique
 
 
 class _Output:
-    """Buffer that `zipfile` writes to, without seeking; `taken` empties it."""
+    """Buffer that `zipfile` writes to, without seeking; `drain` empties it."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -60,7 +60,7 @@ class _Output:
     def close(self) -> None:
         """Do nothing: the data still has to be sent."""
 
-    def taken(self) -> bytes:
+    def drain(self) -> bytes:
         """Data written since the last call."""
         data, self._parts = b"".join(self._parts), []
         return data
@@ -106,8 +106,8 @@ class _Archive:
         """Add an original, or its identifier to the missing ones; yield the bytes to send."""
         async with AsyncExitStack() as stack:
             try:
-                held = self._services.images.hold(identifier)
-                image = await stack.enter_async_context(held)
+                opening = self._services.images.hold(identifier)
+                image = await stack.enter_async_context(opening)
                 check_image(image)
                 body = await body_of_original(self._services, image)
             except IiifServerError as error:
@@ -131,7 +131,7 @@ class _Archive:
             with self._zip.open(info, "w") as entry:
                 async for chunk in chunks(file, threads, body, observer):
                     entry.write(chunk)
-                    yield self._output.taken()
+                    yield self._output.drain()
         finally:
             threads.begin(file.close)
         checksum, media_type = file.checksum.hexdigest(), MEDIA_TYPES[format_]
@@ -147,7 +147,7 @@ class _Archive:
         if self.missing:
             self._write(MISSING, [("identifier", "reason"), *self.missing])
         self._zip.close()
-        return self._output.taken()
+        return self._output.drain()
 
     def _write(self, name: str, rows: Sequence[Sequence[object]]) -> None:
         text = io.StringIO()
@@ -164,21 +164,21 @@ async def archive(services: Services, identifiers: Sequence[Identifier]) -> Asyn
     original, raises ResponseIncompleteError. Raises BusyError, or OriginalNotFoundError if no
     original is available, before the first bytes.
     """
-    services.archive_slots.take()
+    services.archive_slots.acquire()
     try:
-        made, began, sent = _Archive(services), time.monotonic(), 0
+        writer, began, sent = _Archive(services), time.monotonic(), 0
         for identifier in identifiers:
-            async with aclosing(made.add(identifier)) as added:
+            async with aclosing(writer.add(identifier)) as added:
                 async for data in added:
                     yield data
                     sent += len(data)
                     await _slow_down(services, sent, time.monotonic() - began)
-        if not made.rows:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in made.missing[:3])
+        if not writer.rows:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in writer.missing[:3])
             raise OriginalNotFoundError(f"None of these originals can be downloaded. {reasons}")
-        yield made.end()
+        yield writer.end()
     finally:
-        services.archive_slots.give_back()
+        services.archive_slots.release()
 
 
 async def _slow_down(services: Services, sent: int, seconds: float) -> None:

@@ -15,7 +15,7 @@ def bearer(name: str, description: str) -> HTTPBearer:
     return HTTPBearer(scheme_name=name, description=description, auto_error=False)
 
 
-def demand(
+def require_token(
     request: Request,
     given: HTTPAuthorizationCredentials | None,
     accepted: Iterable[Credentials],
@@ -27,7 +27,7 @@ def demand(
     """
     if given is not None:
         # All are compared, so that the time does not show which one matches.
-        matches = [right.match(given.credentials) for right in accepted]
+        matches = [credentials.match(given.credentials) for credentials in accepted]
         if any(matches):
             return
     if request.headers.get("authorization") is not None:

@@ -63,7 +63,7 @@ class ImageCall:
     version: ImageApiVersion
     prefix: str
     """Path of the version in the URL; empty if the URL has none."""
-    written: str
+    raw_identifier: str
     """Identifier with its signature, exactly as in the URL."""
     permission: Permission
     base: str
@@ -85,12 +85,12 @@ class ImageCall:
     @property
     def base_uri(self) -> str:
         """URI of the image as the client wrote it, safe in a header field (RFC 9110, 5.5)."""
-        return base_uri(self.base, self.written)
+        return base_uri(self.base, self.raw_identifier)
 
 
-def base_uri(base: str, written: str) -> str:
+def base_uri(base: str, raw_identifier: str) -> str:
     """URI of an image: the public URL of the server, and the identifier as in the request."""
-    return f"{base}/{quote(written, safe=SAFE_IN_URIS)}"
+    return f"{base}/{quote(raw_identifier, safe=SAFE_IN_URIS)}"
 
 
 def parse_call(scope: Scope, services: Services) -> ImageCall | None:
@@ -123,21 +123,28 @@ def _image_call(
         return None
     if request.format not in services.formats:
         raise unsupported_format_error(request.format, services.formats)
-    written = identifier_in(scope, prefix, IMAGE_SEGMENTS, routed)
-    permission = services.permit(written, ExactRequest(version.number, parameters))
+    raw_identifier = identifier_in(scope, prefix, IMAGE_SEGMENTS, routed)
+    permission = services.permit(raw_identifier, ExactRequest(version.number, parameters))
     base = services.addressing.base_of(scope, prefix)
     attachment = wants_attachment(scope["query_string"])
     return ImageCall(
-        version, prefix, written, permission, base, parameters, request, attachment=attachment
+        version,
+        prefix,
+        raw_identifier,
+        permission,
+        base,
+        parameters,
+        request,
+        attachment=attachment,
     )
 
 
 def _information_call(scope: Scope, services: Services, prefix: str, routed: str) -> ImageCall:
-    written = identifier_in(scope, prefix, 1, routed)
+    raw_identifier = identifier_in(scope, prefix, 1, routed)
     chosen = negotiate(accept_of(scope["headers"]), NEGOTIABLE[prefix])
     # The id is the URI of the negotiated version: the versions write sizes differently.
     version = chosen.version
     prefix = prefix if version is NEGOTIABLE[prefix][0] else version.path
-    permission = services.permit(written)
+    permission = services.permit(raw_identifier)
     base = services.addressing.base_of(scope, prefix)
-    return ImageCall(version, prefix, written, permission, base, representation=chosen)
+    return ImageCall(version, prefix, raw_identifier, permission, base, representation=chosen)

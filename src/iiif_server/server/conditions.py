@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
-_LONGEST_DATE = 64
+_MAX_DATE = 64
 """Maximum characters of an HTTP date, more than any format has; longer values are ignored."""
 
 
@@ -35,15 +35,15 @@ def is_failed(headers: Mapping[str, str], tag: str, modified: float | None) -> b
 
     `If-Unmodified-Since` is ignored if there is `If-Match` (RFC 9110, 13.1.4).
     """
-    if (wanted := headers.get("if-match")) is not None:
-        tags = {item.strip() for item in wanted.split(",")}
+    if (expected := headers.get("if-match")) is not None:
+        tags = {item.strip() for item in expected.split(",")}
         return "*" not in tags and f'"{tag}"' not in tags
     date = _seconds_of(headers.get("if-unmodified-since"))
     return modified is not None and date is not None and math.floor(modified) > date
 
 
 def _seconds_of(date: str | None) -> int | None:
-    if date is None or len(date) > _LONGEST_DATE:
+    if date is None or len(date) > _MAX_DATE:
         return None
     try:
         # The asctime format has no time zone; all formats are in GMT (RFC 9110, 5.6.7).
@@ -57,8 +57,8 @@ def is_not_modified(headers: Mapping[str, str], tag: str, modified: float | None
 
     `If-Modified-Since` is ignored if there is `If-None-Match` (RFC 9110, 13.1.3).
     """
-    if (wanted := headers.get("if-none-match")) is not None:
-        tags = {item.strip().removeprefix("W/") for item in wanted.split(",")}
+    if (expected := headers.get("if-none-match")) is not None:
+        tags = {item.strip().removeprefix("W/") for item in expected.split(",")}
         return "*" in tags or f'"{tag}"' in tags
     since = _seconds_of(headers.get("if-modified-since"))
     return modified is not None and since is not None and math.floor(modified) <= since

@@ -17,7 +17,7 @@ from iiif_server.server.services import Services
 from iiif_server.telemetry.events import Observer, ResponseIncomplete
 
 ACCEL = "x-accel-redirect"
-_ASKED = (b"x-accel", b"on")
+_ACCEL_REQUESTED = (b"x-accel", b"on")
 _CHUNK = 1 << 18
 
 
@@ -38,7 +38,7 @@ def by_proxy(scope: Scope, services: Services, *, originals: bool = False) -> bo
     location = services.accel_originals if originals else services.accel_redirect
     return (
         location is not None
-        and _ASKED in scope["headers"]
+        and _ACCEL_REQUESTED in scope["headers"]
         and services.addressing.is_from_proxy(scope)
     )
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
-_LOOK_AFTER = 0.02
+_CHECK_AFTER = 0.02
 """Seconds before the connection is watched, which most responses do not need."""
 
 
@@ -24,8 +24,8 @@ async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
         connected.reschedule(0)
 
     watching: set[asyncio.Task[None]] = set()
-    look = asyncio.get_running_loop().call_later(
-        _LOOK_AFTER, lambda: watching.add(asyncio.create_task(watch()))
+    check_timer = asyncio.get_running_loop().call_later(
+        _CHECK_AFTER, lambda: watching.add(asyncio.create_task(watch()))
     )
     try:
         async with connected:
@@ -35,6 +35,6 @@ async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
             raise ClientDisconnect from None
         raise
     finally:
-        look.cancel()
+        check_timer.cancel()
         for task in watching:
             task.cancel()

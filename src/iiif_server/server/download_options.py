@@ -35,15 +35,15 @@ class ArchiveSlots:
     def __repr__(self) -> str:
         return f"<ArchiveSlots {self._free} free>"
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Take a slot; raises BusyError if none is free."""
         if not self._free:
             raise BusyError(
-                "As many archives are being sent as this server sends at once; please ask again.",
+                "As many archives are being sent as this server sends at once; please try again.",
                 _RETRY_AFTER,
             )
         self._free -= 1
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Release a slot."""
         self._free += 1

@@ -24,13 +24,13 @@ from iiif_server.server.disconnect import cancel_on_disconnect
 from iiif_server.server.file_names import content_disposition, name_of_original
 from iiif_server.server.image_answers import canonical_of, make, ready
 from iiif_server.server.problems import problem
-from iiif_server.server.ranges import UnsatisfiableRangeError, wanted_extent
+from iiif_server.server.ranges import UnsatisfiableRangeError, requested_extent
 from iiif_server.server.request_context import RequestContext
 from iiif_server.server.respond import CLIENT_CLOSED_REQUEST, JSON, Answer
 from iiif_server.server.services import Permission, Services
 from iiif_server.telemetry.stages import Stages
 
-_TALLEST = 65_500
+_MAX_HEIGHT = 65_500
 """Maximum height of a JPEG, in pixels."""
 
 MEDIA_TYPES = {
@@ -96,7 +96,7 @@ def check_image(image: Image) -> None:
     if image.header.treatment.strip_location and format_ is not OriginalFormat.JPEG:
         raise DownloadRefusedError(
             f"This original is not offered for download: it is a {format_}, and only JPEGs can be "
-            "sent without what they say of places. Images of it are, as in "
+            "sent without their location metadata. Images of it are, as in "
             "full/max/0/default.jpg?download."
         )
 
@@ -138,7 +138,7 @@ async def _original(
         answer.body = Body(size)  # HEAD needs only the length: nothing is fetched or read
         return answer
     try:
-        extent = wanted_extent(headers, size, tag, modified)
+        extent = requested_extent(headers, size, tag, modified)
     except UnsatisfiableRangeError:
         unsatisfied = {"Content-Range": f"bytes */{size}"}
         return problem(416, f"The original has {size} bytes.", unsatisfied)
@@ -170,16 +170,16 @@ async def scaled_answer(
 ) -> Answer:
     """Response with the whole image as a JPEG of this width; narrower ones keep their width."""
     image = await services.images.get(call.identifier)
-    wanted = ImageRequest(
+    scaled_request = ImageRequest(
         FullRegion(),
-        ConfinedSize(width, _TALLEST, upscale=False),
+        ConfinedSize(width, _MAX_HEIGHT, upscale=False),
         parse_rotation("0"),
         Quality.DEFAULT,
         Format.JPG,
     )
-    call = replace(call, request=wanted)
+    call = replace(call, request=scaled_request)
     # The canonical parameters, so that `canonical_redirect` does not redirect the request.
-    resolved = services.derivatives.resolve(image, wanted, Stages())
+    resolved = services.derivatives.resolve(image, scaled_request, Stages())
     call = replace(call, parameters=canonical_of(services, call, resolved))
     return await ready(request.scope, services, call) or await make(request, services, call)
 
@@ -199,15 +199,15 @@ async def metadata_answer(services: Services, permission: Permission) -> Answer:
             found["checksum"] = {"algorithm": "BLAKE2b-128", "value": opened.checksum}
     content = json.dumps(_document(image, found), ensure_ascii=False, separators=(",", ":"))
     data = content.encode("utf-8", "replace")
-    known = services.images.remembered(identifier)
-    current = known is not None and known.original == image.original
+    remembered_image = services.images.remembered(identifier)
+    current = remembered_image is not None and remembered_image.original == image.original
     return Answer(
         data,
         JSON,
         cache_control=str(services.caching(permission)),
         tag=blake2b(data, digest_size=16).hexdigest(),
         modified=image.original.modified,
-        depends_on=known if current and services.may_repeat(permission) else None,
+        depends_on=remembered_image if current and services.may_repeat(permission) else None,
     )
 
 

@@ -8,9 +8,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from iiif_server.errors import IiifServerError
 from iiif_server.server.addresses import mounted
 from iiif_server.server.fast_path import FAILED, FastPath, may_be_ready
-from iiif_server.server.problems import not_allowed, refusal, unexpected
+from iiif_server.server.problems import not_allowed, problem_of, unexpected
 from iiif_server.server.request_context import RequestContext
-from iiif_server.server.request_limits import objection
+from iiif_server.server.request_limits import limit_problem
 from iiif_server.server.respond import Answer, conditional, respond, write
 from iiif_server.telemetry.requests import CURRENT
 
@@ -61,10 +61,10 @@ class EdgeMiddleware:
             # Before the request limits: the content of such a request is not read either way.
             await respond(scope, not_allowed(_ALLOWED), send)
             return
-        refused = _objection(scope)
-        if refused is not None:
+        rejection = _limit_problem(scope)
+        if rejection is not None:
             # The rest of a refused request is not read, so the connection cannot be used again.
-            answer = refusal(refused)
+            answer = problem_of(rejection)
             answer.extra = {**answer.extra, "Connection": "close"}
             await respond(scope, answer, send)
         elif scope["method"] == "OPTIONS":
@@ -103,7 +103,7 @@ class EdgeMiddleware:
         await self._app(scope, receive, send)
 
 
-def _objection(scope: Scope) -> IiifServerError | None:
+def _limit_problem(scope: Scope) -> IiifServerError | None:
     path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")
     size = len(path) + len(scope["query_string"])
-    return objection(size, scope["headers"], host_required=scope["http_version"] == "1.1")
+    return limit_problem(size, scope["headers"], host_required=scope["http_version"] == "1.1")

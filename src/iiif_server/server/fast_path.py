@@ -20,8 +20,8 @@ from iiif_server.server.addresses import mounted
 from iiif_server.server.call import ImageCall
 from iiif_server.server.image_answers import canonical_of, image_answer, ready
 from iiif_server.server.request_context import RequestContext, ResponseKey
-from iiif_server.server.request_limits import objection
-from iiif_server.server.respond import Answer, Complete, complete, head_of, keep, record
+from iiif_server.server.request_limits import limit_problem
+from iiif_server.server.respond import Answer, Complete, cache_response, complete, head_of, record
 from iiif_server.server.services import Services
 from iiif_server.telemetry.stages import Stages
 
@@ -75,7 +75,7 @@ class FastPath:
             return None  # the routes refuse it
         if call is None or answer is None:
             return None
-        return _kept(scope, context, call, answer, context.key(scope))
+        return _cached(scope, context, call, answer, context.key(scope))
 
     def direct(self, app: FastAPI, scope: Scope) -> Sequence[bytes] | None:
         """Chunks of a ready 200 response, without the status line and the server's own fields.
@@ -121,7 +121,7 @@ def _is_plain(scope: Scope) -> bool:
     if not _CONDITIONS.isdisjoint([name for name, _ in headers]):
         return False
     host_required = scope["http_version"] == "1.1"
-    return objection(len(scope["raw_path"]), headers, host_required=host_required) is None
+    return limit_problem(len(scope["raw_path"]), headers, host_required=host_required) is None
 
 
 def _tile(scope: Scope, context: RequestContext, key: ResponseKey) -> Complete | None:
@@ -140,17 +140,17 @@ def _tile(scope: Scope, context: RequestContext, key: ResponseKey) -> Complete |
     answer = _tile_answer(services, call, image)
     if answer is None:
         return None
-    return _kept(scope, context, call, answer, key)
+    return _cached(scope, context, call, answer, key)
 
 
-def _kept(
+def _cached(
     scope: Scope, context: RequestContext, call: ImageCall, answer: Answer, key: ResponseKey | None
 ) -> Complete:
     """Complete response with an image; stored in the response cache, if that is allowed."""
     kind = Kind(IMAGE, call.version.number)
     response = replace(complete(scope, context, answer), kind=kind)
     if key is not None and response.status == HTTPStatus.OK and response.image is not None:
-        keep(context, key, response, kind)
+        cache_response(context, key, response, kind)
     return response
 
 

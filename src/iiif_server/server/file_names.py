@@ -87,11 +87,11 @@ def _stem(name: str) -> str:
 
 
 @lru_cache(4096)  # viewers request many tiles of the same image
-def _safe(text: str, most_bytes: int) -> str:
-    kept = "".join(_allowed(character) for character in unicodedata.normalize("NFC", text))
-    kept = re.sub(r"[_\s]*_[_\s]*", "_", kept).strip(_EDGES)
-    kept = kept.encode()[:most_bytes].decode(errors="ignore").rstrip(_EDGES) or "image"
-    return f"_{kept}" if _DEVICES.match(kept) else kept
+def _safe(text: str, max_bytes: int) -> str:
+    safe = "".join(_allowed(character) for character in unicodedata.normalize("NFC", text))
+    safe = re.sub(r"[_\s]*_[_\s]*", "_", safe).strip(_EDGES)
+    safe = safe.encode()[:max_bytes].decode(errors="ignore").rstrip(_EDGES) or "image"
+    return f"_{safe}" if _DEVICES.match(safe) else safe
 
 
 def _allowed(character: str) -> str:

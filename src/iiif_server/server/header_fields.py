@@ -14,10 +14,10 @@ def split_outside_quotes(text: str, separator: str) -> list[str]:
     parts: list[str] = []
     pending: list[str] = []
     quoted = False
-    for piece in text.split(separator):
-        pending.append(piece)
-        if '"' in piece:
-            quoted ^= _QUOTE.findall(piece).count('"') % 2 == 1
+    for segment in text.split(separator):
+        pending.append(segment)
+        if '"' in segment:
+            quoted ^= _QUOTE.findall(segment).count('"') % 2 == 1
         if not quoted:
             parts.append(separator.join(pending))
             pending = []

@@ -24,8 +24,8 @@ _FOR_ALL_ORIGINS = {
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 _FOR_THIS_ORIGIN = {"Cross-Origin-Resource-Policy": "same-origin"}
-_FRAMED_NOWHERE = {"X-Frame-Options": "DENY"}
-_KEPT_NOWHERE = {"Cache-Control": "no-store"}
+_NO_FRAMES = {"X-Frame-Options": "DENY"}
+_NO_STORE = {"Cache-Control": "no-store"}
 
 DATA = "default-src 'none'"
 """Content-Security-Policy of JSON and other data, which loads and runs nothing."""
@@ -54,7 +54,7 @@ def interactive_page(
     )
     if frame_ancestors:
         return {"Content-Security-Policy": policy + " ".join(frame_ancestors)}
-    return {"Content-Security-Policy": f"{policy}'none'"} | _FRAMED_NOWHERE
+    return {"Content-Security-Policy": f"{policy}'none'"} | _NO_FRAMES
 
 
 def image_link(base_uri: str, canonical: str, version: ImageApiVersion) -> str:
@@ -79,9 +79,9 @@ def common_fields(media_type: str, *, administrative: bool) -> Fields:
     page = media_type.startswith("text/html")
     headers = _EVERYWHERE | _policy(media_type)
     if administrative:
-        headers |= _FOR_THIS_ORIGIN | _FRAMED_NOWHERE | _KEPT_NOWHERE
+        headers |= _FOR_THIS_ORIGIN | _NO_FRAMES | _NO_STORE
     else:
-        headers |= _FOR_THIS_ORIGIN | _FRAMED_NOWHERE if page else _FOR_ALL_ORIGINS
+        headers |= _FOR_THIS_ORIGIN | _NO_FRAMES if page else _FOR_ALL_ORIGINS
     return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
 
 

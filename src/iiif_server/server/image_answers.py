@@ -84,11 +84,11 @@ def _disposition(services: Services, call: ImageCall, resolved: Resolved) -> str
 
 
 async def _image(
-    request: Request, services: Services, call: ImageCall, wanted: ImageRequest
+    request: Request, services: Services, call: ImageCall, image_request: ImageRequest
 ) -> Answer:
     stages = Stages()
     async with services.images.hold(call.identifier, stages) as image:
-        resolved = services.derivatives.resolve(image, wanted, stages)
+        resolved = services.derivatives.resolve(image, image_request, stages)
         answer = _without_body(request.scope, services, call, resolved)
         if answer is not None:
             return answer

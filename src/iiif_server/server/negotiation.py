@@ -52,8 +52,8 @@ class _Range:
         #  Accept header, otherwise the server must return the regular JSON media type" (3.0, 5.1)
         if self.media_type != LD_JSON:
             return False
-        wanted = self.profiles & known
-        return not wanted or offer.version.context in wanted
+        requested = self.profiles & known
+        return not requested or offer.version.context in requested
 
 
 def accept_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -82,7 +82,7 @@ DESCRIPTIONS = {
     416: "The original has no bytes in the range.",
     422: "The original is damaged.",
     431: "The request has too many header fields, or too long ones.",
-    500: "The image could not be made.",
+    500: "The image could not be rendered.",
     502: "The upstream server of the original failed.",
     503: "Not now: retry later.",
     504: "The upstream server of the original timed out.",
@@ -134,12 +134,12 @@ def problem(status: int, message: str, extra: Mapping[str, str] | None = None) -
 
 def install(app: FastAPI) -> None:
     """Make the app respond to every error with a problem."""
-    app.add_exception_handler(errors.IiifServerError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(errors.IiifServerError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
 
 
-def refusal(error: errors.IiifServerError, about: str | None = None, hint: str = "") -> Answer:
+def problem_of(error: errors.IiifServerError, about: str | None = None, hint: str = "") -> Answer:
     """Response to a request that raised one of this server's errors.
 
     `about` is the identifier with the error, if the request has several; `hint` is appended to the
@@ -155,11 +155,11 @@ def refusal(error: errors.IiifServerError, about: str | None = None, hint: str =
     return problem(status_of(error), f"{message}{hint}", headers)
 
 
-async def _refused(request: Request, error: Exception) -> Answer:
+async def _on_error(request: Request, error: Exception) -> Answer:
     if not isinstance(error, errors.IiifServerError):  # pragma: no cover - Starlette's typing
         raise error
     path = request.scope.get("raw_path") or b""
-    return refusal(error, hint=_hint(path) if isinstance(error, errors.NotFoundError) else "")
+    return problem_of(error, hint=_hint(path) if isinstance(error, errors.NotFoundError) else "")
 
 
 def _hint(path: bytes) -> str:
@@ -173,14 +173,14 @@ def _hint(path: bytes) -> str:
     )
 
 
-async def _invalid(_: Request, error: Exception) -> Answer:
+async def _on_invalid_request(_: Request, error: Exception) -> Answer:
     if not isinstance(error, RequestValidationError):  # pragma: no cover - Starlette's typing
         raise error
     parts = [f"{item['loc'][-1]}: {item['msg']}" for item in error.errors()]
     return problem(400, f"Invalid request: {'; '.join(parts)}.")
 
 
-async def _http(_: Request, error: Exception) -> Answer:
+async def _on_http_error(_: Request, error: Exception) -> Answer:
     if not isinstance(error, HTTPException):  # pragma: no cover - Starlette's typing
         raise error
     message = _HTTP_MESSAGES.get(error.status_code, str(error.detail))
@@ -201,7 +201,7 @@ def _allowed(methods: str) -> str:
     return methods.replace("GET", "GET, HEAD") + ", OPTIONS"
 
 
-_HTTP_MESSAGES = {404: "There is nothing at this address: see /docs for what there is."}
+_HTTP_MESSAGES = {404: "No page has this URL; /docs lists the URLs of this server."}
 
 
 def unexpected(error: Exception) -> Answer:

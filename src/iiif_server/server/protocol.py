@@ -57,7 +57,7 @@ class Listener(HttpToolsProtocol):
     stalled_seconds: ClassVar[float] = 60.0
     """Timeout for a client that reads nothing of the response; slow clients are accepted."""
 
-    most_pipelined: ClassVar[int] = 100
+    max_pipelined: ClassVar[int] = 100
     """Maximum pipelined requests that wait for a response; later ones are ignored."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -80,9 +80,9 @@ class Listener(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the connection, or refuse it if there are too many (503)."""
         super().connection_made(transport)
-        _give_up_after(transport, self.stalled_seconds)
+        _reset_after(transport, self.stalled_seconds)
         if self._most is not None and len(self.connections) > self._most:
-            self._turn_away(503, "Service Unavailable")
+            self._reject(503, "Service Unavailable")
         else:
             self._start_waiting()
 
@@ -101,7 +101,7 @@ class Listener(HttpToolsProtocol):
         last: RequestResponseCycle | None = self.cycle
         if last is None or (self._in_head and last.response_complete):
             self._stop_waiting()
-            self._deadline = self.loop.call_later(self.last_head_seconds, self._too_slow)
+            self._deadline = self.loop.call_later(self.last_head_seconds, self._on_head_timeout)
         else:
             super().shutdown()
 
@@ -114,7 +114,7 @@ class Listener(HttpToolsProtocol):
         if self._in_head and not self.transport.is_closing():
             self._head_size += len(data)
             if self._head_size > self.head_bytes:
-                self._turn_away(431, "Request Header Fields Too Large")
+                self._reject(431, "Request Header Fields Too Large")
             elif self._deadline is None:
                 self._start_waiting()
 
@@ -162,7 +162,7 @@ class Listener(HttpToolsProtocol):
         if self._pipeline_full:
             return
         super().on_headers_complete()
-        if len(self.pipeline) >= self.most_pipelined:
+        if len(self.pipeline) >= self.max_pipelined:
             self._pipeline_full = True
             self.cycle.keep_alive = False  # close after the last request that gets a response
 
@@ -226,17 +226,17 @@ class Listener(HttpToolsProtocol):
         return True
 
     def _start_waiting(self) -> None:
-        self._deadline = self.loop.call_later(self.head_seconds, self._too_slow)
+        self._deadline = self.loop.call_later(self.head_seconds, self._on_head_timeout)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _too_slow(self) -> None:
-        self._turn_away(408, "Request Timeout")
+    def _on_head_timeout(self) -> None:
+        self._reject(408, "Request Timeout")
 
-    def _turn_away(self, status: int, phrase: str) -> None:
+    def _reject(self, status: int, phrase: str) -> None:
         """Stop reading, and close: at once, or after the response in progress."""
         self._stop_waiting()
         under_way: RequestResponseCycle | None = self.cycle
@@ -250,7 +250,7 @@ class Listener(HttpToolsProtocol):
         self.transport.close()
 
 
-def _give_up_after(transport: asyncio.BaseTransport, seconds: float) -> None:
+def _reset_after(transport: asyncio.BaseTransport, seconds: float) -> None:
     """Have the kernel close a connection whose peer has accepted no data for so many seconds."""
     connection: socket.socket | None = transport.get_extra_info("socket")
     option: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # only Linux has it
@@ -262,6 +262,6 @@ def _give_up_after(transport: asyncio.BaseTransport, seconds: float) -> None:
 def allow_many_files() -> None:
     """Raise the limit of open files of this process (RLIMIT_NOFILE), to 65,536 if allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    target = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))

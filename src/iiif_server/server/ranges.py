@@ -13,7 +13,7 @@ class UnsatisfiableRangeError(Exception):
     """No byte of the content is in the range (RFC 9110, 15.5.17)."""
 
 
-def wanted_extent(
+def requested_extent(
     headers: Mapping[str, str], length: int, tag: str, modified: float | None
 ) -> Extent | None:
     """Requested extent of a content of `length` bytes; None: the whole content.

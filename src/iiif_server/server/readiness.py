@@ -12,9 +12,9 @@ from iiif_server.images.originals import Originals
 from iiif_server.telemetry.events import BecameReady, BecameUnready, Observer
 from iiif_server.workers.pool import WorkerPool
 
-SECONDS_KNOWN = 1.0
+RESULT_TTL = 1.0
 """Seconds for which the result of a check is cached."""
-SECONDS_TO_LOOK = 2.0
+CHECK_SECONDS = 2.0
 """Timeout of the check of a disk, which may be on a network that is down."""
 
 
@@ -60,10 +60,10 @@ def objections(
         found.append(Objection(text, "; ".join(each)))
     if sources and len(silent) == len(sources):
         text = "The disks of the originals do not answer in time."
-        detail = f"no answer within {SECONDS_TO_LOOK:g} seconds: {', '.join(silent)}"
+        detail = f"no answer within {CHECK_SECONDS:g} seconds: {', '.join(silent)}"
         found.append(Objection(text, detail))
     if store:
-        text = "The cache cannot keep what is made: the log says why."
+        text = "The cache cannot store images: the log has the reason."
         found.append(Objection(text, "; ".join(store)))
     missing = [name for name, number in workers.items() if not number]
     if missing:
@@ -107,18 +107,18 @@ class Readiness:
         if self.draining.begun:
             return (LEAVING,)
         if self._clock() >= self._until:
-            self._found = await self._look()
-            self._until = self._clock() + SECONDS_KNOWN
-            self._tell()
+            self._found = await self._check_once()
+            self._until = self._clock() + RESULT_TTL
+            self._report()
         return self._found
 
-    async def _look(self) -> tuple[Objection, ...]:
+    async def _check_once(self) -> tuple[Objection, ...]:
         # Single flight, so that the threads that wait for a disk do not accumulate.
-        return await self._looks.run(None, self._look_at_all)
+        return await self._looks.run(None, self._check_all)
 
-    async def _look_at_all(self) -> tuple[Objection, ...]:
+    async def _check_all(self) -> tuple[Objection, ...]:
         problems, troubles = await asyncio.gather(
-            self._originals.problems(SECONDS_TO_LOOK), self._troubles()
+            self._originals.problems(CHECK_SECONDS), self._storage_problems()
         )
         return objections(
             problems,
@@ -127,16 +127,16 @@ class Readiness:
             self._originals.not_answering,
         )
 
-    async def _troubles(self) -> list[str]:
+    async def _storage_problems(self) -> list[str]:
         threads = self._store.threads
         try:
-            return await threads.run(self._store.troubles, timeout=SECONDS_TO_LOOK)
+            return await threads.run(self._store.troubles, timeout=CHECK_SECONDS)
         except StorageTimedOutError:
-            return [f"cache_path does not answer within {SECONDS_TO_LOOK:g} seconds"]
+            return [f"cache_path does not answer within {CHECK_SECONDS:g} seconds"]
         except Exception as error:  # noqa: BLE001 - any error means not ready
             return [repr(error)]
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         """Report a change since the last check to the observer."""
         details = tuple(item.detail for item in self._found)
         if details == self._told:

@@ -18,7 +18,7 @@ MAX_HEADER_FIELDS = 100
 MAX_HEADER_BYTES = 32_768
 
 
-def objection(
+def limit_problem(
     target_bytes: int, headers: Sequence[tuple[bytes, bytes]], *, host_required: bool = False
 ) -> IiifServerError | None:
     """Error of a request that exceeds the limits; None for other requests.

@@ -29,7 +29,7 @@ HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 
-_LARGEST_CACHED = 1 << 20
+_MAX_CACHED_BYTES = 1 << 20
 """Maximum bytes of a body in the response cache."""
 _ONLY_WITH_CONTENT = frozenset(
     {
@@ -131,32 +131,32 @@ def complete(scope: Scope, context: RequestContext, answer: Answer) -> Complete:
     """Complete response to a request; the only function that creates header fields."""
     stages, body = answer.stages, answer.body
     engine = stages.engine if stages is not None else ""
-    named: dict[str, str] = {}
+    headers: dict[str, str] = {}
     if answer.cache_control:
-        named["cache-control"] = answer.cache_control
+        headers["cache-control"] = answer.cache_control
     if answer.tag:
-        named |= validators(answer.tag, answer.modified, weak=answer.weak)
-    named = {name.lower(): value for name, value in [*named.items(), *answer.extra.items()]}
+        headers |= validators(answer.tag, answer.modified, weak=answer.weak)
+    headers = {name.lower(): value for name, value in [*headers.items(), *answer.extra.items()]}
     status = answer.status_code
     if _matches(scope, answer):
         _close(body)
         status, body = 304, b""
-        named = {name: value for name, value in named.items() if name not in _ONLY_WITH_CONTENT}
+        headers = {name: value for name, value in headers.items() if name not in _ONLY_WITH_CONTENT}
     if status not in _NO_CONTENT:
         if isinstance(body, Body) and body.path is not None:
-            named[ACCEL] = location_of(body.path, context.services)
+            headers[ACCEL] = location_of(body.path, context.services)
             body = b""
-        named |= _length(body)
+        headers |= _length(body)
         if answer.media_type:
-            named["content-type"] = answer.media_type
+            headers["content-type"] = answer.media_type
         if engine and stages is not None:
-            named["server-timing"] = _server_timing(stages)
-    media_type = named.get("content-type", "")
-    fields = _encoded(named.items())
-    if "content-security-policy" in named:
-        named["x-frame-options"] = ""  # the answer's own policy has `frame-ancestors`
+            headers["server-timing"] = _server_timing(stages)
+    media_type = headers.get("content-type", "")
+    fields = _encoded(headers.items())
+    if "content-security-policy" in headers:
+        headers["x-frame-options"] = ""  # the answer's own policy has `frame-ancestors`
     common = common_fields(media_type, administrative=context.administrative)
-    fields += tuple(item for item in common if item[0].decode() not in named)
+    fields += tuple(item for item in common if item[0].decode() not in headers)
     return Complete(
         status,
         fields,
@@ -185,7 +185,7 @@ async def respond(scope: Scope, answer: Answer, send: Send) -> None:
         else None
     )
     if key is not None and not context.head:
-        keep(context, key, response, _kind(scope, context))
+        cache_response(context, key, response, _kind(scope, context))
     await write(scope, context, response, send)
 
 
@@ -248,9 +248,11 @@ def record(scope: Scope, context: RequestContext, response: Complete, kind: Kind
     )
 
 
-def keep(context: RequestContext, key: ResponseKey, response: Complete, kind: Kind) -> None:
+def cache_response(
+    context: RequestContext, key: ResponseKey, response: Complete, kind: Kind
+) -> None:
     """Store a response in the response cache, unless it is larger than 1 MiB or not in memory."""
-    if not isinstance(response.body, bytes) or len(response.body) > _LARGEST_CACHED:
+    if not isinstance(response.body, bytes) or len(response.body) > _MAX_CACHED_BYTES:
         return
     fields = tuple(
         (name, b'engine;desc="memory"' if name == b"server-timing" else value)
@@ -293,8 +295,8 @@ def _close(body: bytes | Body | Stream) -> None:
         body.threads.begin(body.file.close)
 
 
-def _encoded(named: Iterable[tuple[str, str]]) -> Fields:
-    return tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in named)
+def _encoded(header_fields: Iterable[tuple[str, str]]) -> Fields:
+    return tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in header_fields)
 
 
 def _server_timing(stages: Stages) -> str:

@@ -116,30 +116,30 @@ class Services:
     started: float
     """Time at which the process started to serve, in seconds since the epoch."""
 
-    def identifier(self, written: str) -> Identifier:
+    def identifier(self, raw_identifier: str) -> Identifier:
         """Parse the identifier in a URL.
 
         Raises the errors of `IdentifierReader.read`, and UnknownTypeError if its type is not
         configured.
         """
-        identifier = self.identifiers.read(written)
+        identifier = self.identifiers.read(raw_identifier)
         self.originals.source(identifier.type)
         return identifier
 
-    def permit(self, written: str, asked: ExactRequest | None = None) -> Permission:
-        """Check the permission for the image in a URL, or for one exact request for it (`asked`).
+    def permit(self, raw_identifier: str, exact_request: ExactRequest | None = None) -> Permission:
+        """Check the permission for the image in a URL, or for one exact request.
 
         Raises the errors of `identifier`, and SignatureRefusedError. The image is not looked up:
         without a signature, a client cannot find out which images of a signed type exist.
         """
         if self.signatures is None:
-            return Permission(self.identifier(written))
-        signature, rest = split(written)
+            return Permission(self.identifier(raw_identifier))
+        signature, rest = split(raw_identifier)
         if signature is not None and not rest:
             raise SignatureRefusedError
         identifier = self.identifiers.read(rest)
         if signature is not None:
-            grant = self.signatures.check(signature, identifier, asked)
+            grant = self.signatures.check(signature, identifier, exact_request)
             self.originals.source(identifier.type)
             return Permission(identifier, grant)
         if SEGMENT in identifier.type.lower() and identifier.type not in self.types:
@@ -170,7 +170,7 @@ class Services:
         public = self.public_types()
         return tuple(name for name in public if self.originals.source(name).browsable)
 
-    def titled(self, place: Place) -> Place:
+    def with_title(self, place: Place) -> Place:
         """Place with the title of its type."""
         return replace(place, title=self.types[place.type].title)
 

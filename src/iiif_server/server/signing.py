@@ -82,14 +82,14 @@ class Grant:
     """Whether the signature is valid for one request only, and not for the whole image."""
 
 
-def split(written: str) -> tuple[str | None, str]:
+def split(raw_identifier: str) -> tuple[str | None, str]:
     """Split the part of a URL with an identifier into signature and identifier.
 
     The signature is None if there is none; it may be malformed.
     """
-    first, slash, rest = written.partition("/")
+    first, slash, rest = raw_identifier.partition("/")
     if first != SEGMENT or not slash:
-        return None, written
+        return None, raw_identifier
     signature, _, identifier = rest.partition("/")
     return signature, identifier
 
@@ -118,8 +118,10 @@ class Signatures:
         """
         return f"{SEGMENT}/{expires}.{_code(self._keys[0], identifier, expires, exact)}"
 
-    def check(self, signature: str, identifier: Identifier, asked: ExactRequest | None) -> Grant:
-        """Grant of a signature for a request; `asked` is None for image information.
+    def check(
+        self, signature: str, identifier: Identifier, requested: ExactRequest | None
+    ) -> Grant:
+        """Grant of a signature for a request; `requested` is None for image information.
 
         Raises SignatureRefusedError, with the same message for every reason.
         """
@@ -128,7 +130,7 @@ class Signatures:
             raise SignatureRefusedError
         expires, code = int(match[1]), match[2]
         # For the whole image, then for the exact request. All are compared: constant time.
-        scopes = (None,) if asked is None else (None, asked)
+        scopes = (None,) if requested is None else (None, requested)
         accepted = [
             hmac.compare_digest(code, _code(key, identifier, expires, exact))
             for exact in scopes

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-_FAILURES = 3
+_MAX_FAILURES = 3
 """Number of failures in a row after which the breaker opens."""
-_REST = 10.0
+_OPEN_SECONDS = 10.0
 """Seconds for which the breaker stays open before one call is tried."""
 
 
@@ -19,12 +19,12 @@ class CircuitBreaker:
     def __init__(
         self,
         *,
-        failures: int = _FAILURES,
-        rest: float = _REST,
+        failures: int = _MAX_FAILURES,
+        open_seconds: float = _OPEN_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._most = failures
-        self._rest = rest
+        self._max_failures = failures
+        self._open_seconds = open_seconds
         self._clock = clock
         self._failures = 0
         self._try_at = 0.0
@@ -36,25 +36,25 @@ class CircuitBreaker:
     @property
     def state(self) -> Literal["closed", "open", "half-open"]:
         """State for the next call."""
-        if self._failures < self._most:
+        if self._failures < self._max_failures:
             return "closed"
         return "open" if self._clock() < self._try_at else "half-open"
 
     def allows(self) -> bool:
-        """Whether a call may be made now; the caller reports it with `worked` or `failed`."""
+        """Whether a call may be made now. The caller then records its success or failure."""
         state = self.state
         if state == "half-open":
-            self._try_at = self._clock() + self._rest  # no second call before this one ends
+            self._try_at = self._clock() + self._open_seconds  # no second call before this one ends
         return state != "open"
 
-    def worked(self) -> bool:
+    def record_success(self) -> bool:
         """Record a successful call. Returns whether the breaker was not closed before it."""
-        was_open = self._failures >= self._most
+        was_open = self._failures >= self._max_failures
         self._failures = 0
         return was_open
 
-    def failed(self) -> bool:
+    def record_failure(self) -> bool:
         """Record a failed call. Returns whether it has opened the breaker."""
         self._failures += 1
-        self._try_at = self._clock() + self._rest
-        return self._failures == self._most
+        self._try_at = self._clock() + self._open_seconds
+        return self._failures == self._max_failures

@@ -166,12 +166,12 @@ class Bucket:
                 yield Found(bytes(chunk), size, tag)
         except (*ERRORS, TimeoutError) as error:
             if not _is_absent(error):
-                self._failed(error)
+                self._record_failure(error)
                 return
             self.counts.misses += 1
         else:
             self.counts.hits += 1
-        self._worked()
+        self._record_success()
 
     async def put(
         self, name: str, data: bytes | AsyncIterator[bytes], *, replace: bool = False
@@ -268,9 +268,9 @@ class Bucket:
             async with asyncio.timeout(BUCKET_SECONDS):
                 yield
         except (*ERRORS, TimeoutError) as error:
-            self._failed(error)
+            self._record_failure(error)
             raise SharedCacheUnavailableError(reason=_reason(error)) from error
-        self._worked()
+        self._record_success()
 
     @asynccontextmanager
     async def _calling(self, timeout: float | None = None) -> AsyncIterator[bool]:  # noqa: ASYNC109
@@ -282,17 +282,17 @@ class Bucket:
             async with asyncio.timeout(timeout or self.timeout):
                 yield True
         except (*ERRORS, TimeoutError) as error:
-            self._failed(error)
+            self._record_failure(error)
         else:
-            self._worked()
+            self._record_success()
 
-    def _failed(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         self.counts.failures += 1
-        if self.breaker.failed():
+        if self.breaker.record_failure():
             self._observe(SharedCacheFailed(_reason(error)))
 
-    def _worked(self) -> None:
-        if self.breaker.worked():
+    def _record_success(self) -> None:
+        if self.breaker.record_success():
             self._observe(SharedCacheRecovered())
 
 

@@ -42,7 +42,7 @@ def trailer(name: str, length: int, checksum: int) -> bytes:
     return _FORM.pack(blake2b(name.encode(), digest_size=8).digest(), length, checksum)
 
 
-def is_whole(name: str, end: bytes, size: int) -> bool:
+def has_valid_trailer(name: str, end: bytes, size: int) -> bool:
     """Whether the end of an object of `size` bytes has a trailer of this name and length."""
     expected = trailer(name, max(0, size - SIZE), 0)[:-_CHECKSUM]
     return end[-SIZE:-_CHECKSUM] == expected

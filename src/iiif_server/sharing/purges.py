@@ -14,15 +14,15 @@ from iiif_server.sharing.bucket import Bucket, Listed
 from iiif_server.sharing.objects import ENTRIES, PURGES, folder_of
 from iiif_server.telemetry.events import Observer, SharedPurgeSeen, SharedPurgesUnseen
 
-_AGAIN = 60.0
+_REPEAT_AFTER = 60.0
 """Seconds after which a purge is repeated in the bucket: by then, images that were being rendered
 or written during the purge have arrived there."""
 _RECENT = 3600.0
 """Age (seconds) of a marker up to which replicas purge the bucket, too; later only their disks. It
 is longer than the difference between two clocks, of which S3 accepts 15 minutes."""
-_KEPT = 30 * 86_400.0
+_MARKER_SECONDS = 30 * 86_400.0
 """Seconds after which a marker is removed; until then, it is for replicas that were offline."""
-_AT_ONCE = 16
+_CONCURRENT_REMOVALS = 16
 """Number of originals whose objects are removed concurrently."""
 _MAX_GROUPS = 10_000
 """Maximum number of originals in one marker."""
@@ -35,7 +35,7 @@ _LATER = (
     "machine, and repeated in the shared cache until it succeeds."
 )
 
-PurgeHere = Callable[[Sequence[str] | None], Awaitable[int]]
+PurgeLocally = Callable[[Sequence[str] | None], Awaitable[int]]
 """Function that purges groups, or all (None), on this machine. Returns the number of files."""
 
 
@@ -115,9 +115,9 @@ class SharedPurges:
         self._pending = _Pending(state.with_name(f"{state.name}.pending"))
         self._observe = observer
         self._clock = clock
-        self._done: set[str] = set()
+        self._own_markers: set[str] = set()
         """Own markers, whose purges this machine has already done."""
-        self._blind = False
+        self._is_failing = False
         """Whether the last attempt to read the markers failed."""
 
     def __repr__(self) -> str:
@@ -139,7 +139,7 @@ class SharedPurges:
         try:
             for name, chunk in named.items():
                 await self._publish(name, chunk)
-                self._done.add(f"{PURGES}/{name}")
+                self._own_markers.add(f"{PURGES}/{name}")
         except SharedCacheUnavailableError as error:
             if not all(stored):
                 raise
@@ -152,28 +152,28 @@ class SharedPurges:
         await self._remove(groups)
         self._pending.remove(name)
 
-    async def _publish_pending(self, _: PurgeHere) -> None:
+    async def _publish_pending(self, _: PurgeLocally) -> None:
         for name, groups in self._pending:
             await self._publish(name, groups if groups == [ALL] else _groups_of(groups))
 
-    async def look(self, purge_here: PurgeHere) -> None:
+    async def poll(self, purge_locally: PurgeLocally) -> None:
         """Read the markers, and do the purges of other replicas; to be called every few seconds.
 
         Purges of this machine that have failed in the bucket are repeated first.
-        `purge_here` removes groups, or all (None), from the disk and memory of this machine. If the
-        markers cannot be read, the observer gets one event until they can.
+        `purge_locally` removes groups, or all (None), from the disk and memory of this machine. If
+        the markers cannot be read, the observer gets one event until they can.
         """
         failure = None
-        for work in (self._publish_pending, self._look):
+        for work in (self._publish_pending, self._poll):
             try:
-                await work(purge_here)
+                await work(purge_locally)
             except SharedCacheUnavailableError as error:
                 failure = error
-        if failure is not None and not self._blind:
+        if failure is not None and not self._is_failing:
             self._observe(SharedPurgesUnseen(str(failure.reason)))
-        self._blind = failure is not None
+        self._is_failing = failure is not None
 
-    async def _look(self, purge_here: PurgeHere) -> None:
+    async def _poll(self, purge_locally: PurgeLocally) -> None:
         markers = await self._bucket.listed(PURGES)
         state, now = _State.read(self._state), self._clock()
         changed = state is None
@@ -183,13 +183,13 @@ class SharedPurges:
         failure = None
         for marker in markers:
             try:
-                changed |= await self._take(marker, state, now, purge_here)
-            except SharedCacheUnavailableError as error:  # go on with the other markers, and
+                changed |= await self._handle_marker(marker, state, now, purge_locally)
+            except SharedCacheUnavailableError as error:  # continue with the other markers, and
                 failure = error  # write the state, so that finished purges are not repeated
-        expired = [marker.name for marker in markers if now - marker.modified > _KEPT]
+        expired = [marker.name for marker in markers if now - marker.modified > _MARKER_SECONDS]
         if expired:
             await self._bucket.remove(expired)
-        self._done -= state.seen.keys()
+        self._own_markers -= state.seen.keys()
         current = {marker.name for marker in markers}
         forgotten = state.seen.keys() - current
         for name in forgotten:
@@ -200,37 +200,39 @@ class SharedPurges:
         if failure is not None:
             raise failure
 
-    async def _take(self, marker: Listed, state: _State, now: float, purge_here: PurgeHere) -> bool:
+    async def _handle_marker(
+        self, marker: Listed, state: _State, now: float, purge_locally: PurgeLocally
+    ) -> bool:
         """Do the purge of a marker if it is new or due for repetition. Returns whether it was."""
         seen = state.seen.get(marker.name)
         if seen is None:
-            if marker.name not in self._done:
-                await self._obey(marker, now, purge_here)
+            if marker.name not in self._own_markers:
+                await self._apply_marker(marker, now, purge_locally)
             state.seen[marker.name] = _Seen(now)
             return True
-        if seen.repeated or now - seen.at < _AGAIN:
+        if seen.repeated or now - seen.at < _REPEAT_AFTER:
             return False
-        await self._obey(marker, now, purge_here)
+        await self._apply_marker(marker, now, purge_locally)
         seen.repeated = True
         return True
 
-    async def _obey(self, marker: Listed, now: float, purge_here: PurgeHere) -> None:
+    async def _apply_marker(self, marker: Listed, now: float, purge_locally: PurgeLocally) -> None:
         if marker.size > _MAX_BYTES:
             return  # not a marker of this server
         content = await self._bucket.content(marker.name)
         groups = content.decode("ascii", "replace").split()
-        everything = groups == [ALL]
+        is_all = groups == [ALL]
         chosen = _groups_of(groups)
-        files = await purge_here(None if everything else chosen)
+        files = await purge_locally(None if is_all else chosen)
         self._observe(SharedPurgeSeen(files))
         if abs(now - marker.modified) < _RECENT:
-            await self._remove([ALL] if everything else chosen)
+            await self._remove([ALL] if is_all else chosen)
 
     async def _remove(self, groups: Sequence[str]) -> None:
-        turns = asyncio.Semaphore(_AT_ONCE)
+        removal_slots = asyncio.Semaphore(_CONCURRENT_REMOVALS)
 
         async def remove(group: str) -> None:
-            async with turns:
+            async with removal_slots:
                 await self._bucket.remove_below(ENTRIES if group == ALL else folder_of(group))
 
         await asyncio.gather(*map(remove, groups))

@@ -12,14 +12,14 @@ from iiif_server.formats.pyramid_file import PartTable
 from iiif_server.plan.extents import BytesMissingError
 from iiif_server.plan.grid import Grid, Tile
 from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket, Found
-from iiif_server.sharing.objects import SIZE, is_whole, name_of
+from iiif_server.sharing.objects import SIZE, has_valid_trailer, name_of
 
 _TAIL = 128 << 10
 """Bytes at the end of a part that are read first: its table, unless it has thousands of tiles."""
 _MAX_TABLE = 64 << 20
-_KNOWN = 256
+_MAX_TABLES = 256
 """Maximum number of tables in memory."""
-_ABSENT_SECONDS = 2.0
+_ABSENT_TTL = 2.0
 """Seconds for which the result is cached that a part is missing."""
 
 
@@ -40,12 +40,12 @@ class RemoteParts:
         """`fetch` copies a whole part into the store on disk; its timeout is in seconds."""
         self._bucket = bucket
         self._fetch = fetch
-        self._known: Lru[EntryKey, RemotePart] = Lru(_KNOWN)
-        self._absent: Lru[EntryKey, None] = Lru(10_000, seconds=_ABSENT_SECONDS)
-        self._openings: SingleFlight[EntryKey, RemotePart | None] = SingleFlight()
+        self._known: Lru[EntryKey, RemotePart] = Lru(_MAX_TABLES)
+        self._absent: Lru[EntryKey, None] = Lru(10_000, seconds=_ABSENT_TTL)
+        self._open_flights: SingleFlight[EntryKey, RemotePart | None] = SingleFlight()
         self._fetching: set[EntryKey] = set()
         self._background = BackgroundTasks()
-        self._turns = asyncio.Semaphore(2)
+        self._slots = asyncio.Semaphore(2)
 
     def __repr__(self) -> str:
         return f"<RemoteParts {len(self._known)}>"
@@ -59,21 +59,21 @@ class RemoteParts:
         if part is None:
             if key in self._absent:
                 return None
-            part = await self._openings.run(key, lambda: self._open(key))
+            part = await self._open_flights.run(key, lambda: self._open(key))
         if part is None:
             return None
         entry = part.table.entry(tile, grid)
         if entry is None:
             return None
-        place = entry.offset, entry.offset + entry.length
-        found = await self._bucket.get(name_of(key), place, tag=part.tag)
+        extent = entry.offset, entry.offset + entry.length
+        found = await self._bucket.get(name_of(key), extent, tag=part.tag)
         if found is None or not entry.matches(found.data):
             self._known.remove(key)
             return None
         self._fetch_ahead(key)
         return found.data
 
-    async def bring(self, key: EntryKey) -> bool:
+    async def fetch(self, key: EntryKey) -> bool:
         """Fetch a whole part into the store while a client waits. Returns success."""
         if key in self._absent:
             return False
@@ -85,7 +85,7 @@ class RemoteParts:
     async def close(self) -> None:
         """Cancel all fetches."""
         await self._background.cancel()
-        await self._openings.close()
+        await self._open_flights.close()
 
     async def _open(self, key: EntryKey) -> RemotePart | None:
         name = name_of(key)
@@ -108,7 +108,7 @@ class RemoteParts:
 
         None if it is too large or cannot be read. Raises OSError if the object is damaged.
         """
-        if not is_whole(name, tail.data, tail.size):
+        if not has_valid_trailer(name, tail.data, tail.size):
             raise OSError(f"{name} is not what was written")
         end, length = tail.data[:-SIZE], tail.size - SIZE
         try:
@@ -117,8 +117,8 @@ class RemoteParts:
             ((start, stop),) = error.extents
         if stop - start > _MAX_TABLE:
             return None
-        more = await self._bucket.get(name, (start, stop), tag=tail.tag)
-        return None if more is None else PartTable.from_end(more.data + end, length)
+        rest = await self._bucket.get(name, (start, stop), tag=tail.tag)
+        return None if rest is None else PartTable.from_end(rest.data + end, length)
 
     def _fetch_ahead(self, key: EntryKey) -> None:
         if key in self._fetching:
@@ -127,7 +127,7 @@ class RemoteParts:
 
         async def fetch() -> None:
             try:
-                async with self._turns:
+                async with self._slots:
                     await self._fetch(key, BUCKET_SECONDS)
             finally:
                 self._fetching.discard(key)

@@ -21,7 +21,7 @@ from iiif_server.telemetry.events import Observer, SharedEntryDropped
 _QUEUE = 2_000
 """Maximum number of objects that wait to be written; more are dropped."""
 _WRITERS = 4
-_LAST_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0
 """Seconds for which the end of a process waits for writes."""
 _IN_MEMORY = 8 << 20
 """Maximum bytes of an entry that is read into memory to write it; larger ones are streamed."""
@@ -110,7 +110,7 @@ class SharedCache:
             yield
         finally:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_SECONDS):
+                async with asyncio.timeout(_CLOSE_SECONDS):
                     await self._queue.join()
             await self._writers.cancel()
             await self.parts.close()

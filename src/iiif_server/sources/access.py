@@ -65,8 +65,8 @@ def _public_trust() -> ssl.SSLContext:
     try:
         return httpx.create_ssl_context(trust_env=True)
     except OSError as error:
-        named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
-        raise ConfigurationError(f"SSL_CERT_FILE: {named} cannot be used: {error}") from error
+        configured = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+        raise ConfigurationError(f"SSL_CERT_FILE: {configured} cannot be used: {error}") from error
 
 
 def tls_of(connecting: Connecting, *, with_certificate: bool) -> ssl.SSLContext:

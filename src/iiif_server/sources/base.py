@@ -192,12 +192,12 @@ class Source(ABC, Generic[Options]):
 
     @asynccontextmanager
     async def _hold_page(self, name: str, page: int) -> AsyncIterator[OpenedFile | Path]:
-        async with self.hold(name) as held:
-            if isinstance(held, OpenedFile):
-                held.page = page
+        async with self.hold(name) as opened:
+            if isinstance(opened, OpenedFile):
+                opened.page = page
             elif page > 1:
                 raise PageNotFoundError.of(page, 1)
-            yield held
+            yield opened
 
     def locate(self, name: str, page: int = 1) -> Iterator[Step]:
         """Steps of the search for an original, without fetching it; blocks.

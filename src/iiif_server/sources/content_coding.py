@@ -21,7 +21,7 @@ else:
 
 _PIECE = 1 << 18
 """Approximate maximum number of bytes decoded at once."""
-_LARGEST_WINDOW = 23
+_MAX_WINDOW = 23
 """Binary logarithm of the largest zstd window: 8 MiB, as RFC 8878 recommends for all decoders."""
 _ZLIB_HEADER_LIMIT = 2
 
@@ -82,7 +82,7 @@ class _Brotli:
 
 class _Zstandard:
     def __init__(self) -> None:
-        options = {int(zstd.DecompressionParameter.window_log_max): _LARGEST_WINDOW}
+        options = {int(zstd.DecompressionParameter.window_log_max): _MAX_WINDOW}
         self._decoder = zstd.ZstdDecompressor(options=options)
 
     def decode(self, data: bytes) -> Iterator[bytes]:

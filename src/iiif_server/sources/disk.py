@@ -136,7 +136,7 @@ class DiskSource(Source[DiskOptions]):
             opened.close()
 
     def _open(self, name: str, page: int) -> OpenedFile:
-        return self._first(self._places(name, page))
+        return self._open_first(self._places(name, page))
 
     def _open_at(self, path: str) -> OpenedFile:
         places = [
@@ -147,18 +147,18 @@ class DiskSource(Source[DiskOptions]):
         ]
         if not places:
             raise OutsideFolderError(f"a lookup has found {path}, outside of the folder", path)
-        return self._first(place for place in places if self._layout.covers(place[1]))
+        return self._open_first(place for place in places if self._layout.covers(place[1]))
 
-    def _first(self, places: Iterable[tuple[Path, str]]) -> OpenedFile:
+    def _open_first(self, places: Iterable[tuple[Path, str]]) -> OpenedFile:
         """Open the first existing file. Raises OriginalNotFoundError."""
-        refused: OriginalNotFoundError | None = None
+        first_error: OriginalNotFoundError | None = None
         for folder, path in places:
             try:
                 return open_in_folder(folder, path, self.links)
             except OriginalNotFoundError as error:
-                if refused is None or isinstance(error, OutsideFolderError):
-                    refused = error
-        raise refused or OriginalNotFoundError("There is no image with this identifier.")
+                if first_error is None or isinstance(error, OutsideFolderError):
+                    first_error = error
+        raise first_error or OriginalNotFoundError("There is no image with this identifier.")
 
     def _places(self, name: str, page: int) -> Iterator[tuple[Path, str]]:
         """Folders and paths below them at which a name may be, in the order of the search."""
@@ -197,11 +197,11 @@ class DiskSource(Source[DiskOptions]):
         return self._names() if self._layout.listable else None
 
     def _names(self) -> Iterator[str]:
-        pending, followed = [""], set[str]()
+        pending, visited = [""], set[str]()
         while pending:
             folder = pending.pop()
             below = f"{folder}/" if folder else ""
-            listing = self._merged(folder, partial(_all_in, followed=followed))
+            listing = self._merged(folder, partial(_list_all, visited=visited))
             yield from (below + name for name in sorted(listing.names))
             pending.extend(below + name for name in sorted(listing.folders, reverse=True))
 
@@ -223,7 +223,7 @@ class DiskSource(Source[DiskOptions]):
             path = self._layout.folder(folder)
             with suppress(FolderNotFoundError):
                 listing = read(root, spelling(root, path) or path, self.links)
-                found.append(self._layout.named(folder, listing))
+                found.append(self._layout.to_names(folder, listing))
         if not found:
             raise FolderNotFoundError
         return found[0] if len(found) == 1 else merged(found)
@@ -233,8 +233,10 @@ class DiskSource(Source[DiskOptions]):
         return [text for folder in self.folders for text in _problems(folder)]
 
 
-def _all_in(root: Path, folder: str, links: Sequence[Path], *, followed: set[str]) -> FolderListing:
-    """List all files and folders in a folder; a folder behind a link only once, by `followed`.
+def _list_all(
+    root: Path, folder: str, links: Sequence[Path], *, visited: set[str]
+) -> FolderListing:
+    """List all files and folders in a folder; a folder behind a link only once, by `visited`.
 
     Links to folders below the root are skipped, as these folders are listed themselves.
     """
@@ -244,10 +246,10 @@ def _all_in(root: Path, folder: str, links: Sequence[Path], *, followed: set[str
         for entry in scan(root, folder, links):
             if not entry.is_folder:
                 files.append(entry.name)
-            elif entry.leads_to is None:
+            elif entry.link_target is None:
                 folders.append(entry.name)
-            elif not containing(entry.leads_to, (inside,)) and entry.leads_to not in followed:
-                followed.add(entry.leads_to)
+            elif not containing(entry.link_target, (inside,)) and entry.link_target not in visited:
+                visited.add(entry.link_target)
                 folders.append(entry.name)
     return FolderListing(tuple(folders), tuple(files))
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from iiif_server.cache.failures import RecentFailures
 from iiif_server.cache.lru import Lru
@@ -22,30 +22,31 @@ from iiif_server.errors import (
 )
 from iiif_server.plan.local_file import FileVersion, removed_error
 from iiif_server.sources.base import SourceContext
+from iiif_server.sources.deprecated import renamed
 from iiif_server.sources.fetched_store import lock_for_use
 from iiif_server.sources.opening import OpenedFile, checksum_of, open_in_folder
-from iiif_server.sources.provenance import MAX_BYTES, Provenance, digest, is_due
+from iiif_server.sources.provenance import MAX_RECORD_BYTES, Provenance, digest, is_due
 from iiif_server.sources.stored_names import Places, is_entry
-from iiif_server.sources.upstreams import Upstream, failure, first_failure
+from iiif_server.sources.upstreams import Upstream, failure, fetch_original, first_failure
 from iiif_server.telemetry.events import Fetched, OriginalDamaged
 
-_VERIFIED = 100_000
+_MAX_VERIFIED = 100_000
 """Maximum number of verified checksums in memory, 300 bytes each."""
-_TRIES = 3
+_MAX_ATTEMPTS = 3
 """Attempts to fetch an original that other processes evict before it is open."""
-_NOTHING = Provenance(size=0, mtime_ns=0, asked=0)
+_NO_PROVENANCE = Provenance(size=0, mtime_ns=0, asked=0)
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Stored:
     opened: OpenedFile
     place: Path
     """Path of its file, without following links."""
     overdue: Provenance | None
     """Provenance if the original is due for revalidation; else None."""
-    doubtful: bool
+    unverified: bool
     """Whether the checksum of this file version is not verified yet."""
 
 
@@ -65,7 +66,7 @@ class _Refresh:
     """Time by the clock of the event loop until which requests wait for the result."""
 
 
-class KeptOriginals:
+class FetchedOriginals:
     """Fetched originals of one type, below its folder.
 
     Each is fetched once. If `refresh_after` is set, it is revalidated when this time has passed,
@@ -84,7 +85,7 @@ class KeptOriginals:
         self._threads = context.threads
         self._flights: SingleFlight[str, None] = SingleFlight()
         self._lock = threading.Lock()
-        self._verified: Lru[str, _Verified] = Lru(_VERIFIED)
+        self._verified: Lru[str, _Verified] = Lru(_MAX_VERIFIED)
         self._refreshes: dict[str, _Refresh] = {}
         self._failures: RecentFailures[str] = RecentFailures(self._fetcher.options.failure_ttl)
 
@@ -93,58 +94,60 @@ class KeptOriginals:
 
     async def has(self, name: str) -> bool:
         """Whether a file of this name is stored, also if it must be verified or revalidated."""
-        kept = await self._open(name)
-        _close(kept)
-        return kept is not None
+        stored = await self._open(name)
+        _close(stored)
+        return stored is not None
 
     @asynccontextmanager
     async def hold(self, name: str, upstream: Upstream) -> AsyncIterator[OpenedFile]:
         """Yield the file of this name, open, after fetching it if it is missing or damaged.
 
-        Raises the errors of `Upstream.bring`; an error is raised again for `fetch.failure_ttl`
+        Raises the errors of `Upstream.fetch`. An error is raised again for `fetch.failure_ttl`,
         without a new request. If a revalidation fails, the stored file is used, unless the upstream
         answers that the original does not exist any more (OriginalNotFoundError).
         """
-        kept = await self._open(name)
-        for _ in range(_TRIES):  # a fetched original may be evicted before it is open
-            if kept is not None and not (kept.doubtful or kept.overdue):
+        stored = await self._open(name)
+        for _ in range(_MAX_ATTEMPTS):  # a fetched original may be evicted before it is open
+            if stored is not None and not (stored.unverified or stored.overdue):
                 break
-            if kept is not None:
-                kept.opened.close()
-            await self._bring_up_to_date(name, upstream, kept)
-            kept = await self._open(name)
-            if kept is not None:
+            if stored is not None:
+                stored.opened.close()
+            await self._refresh_if_needed(name, upstream, stored)
+            stored = await self._open(name)
+            if stored is not None:
                 break
-        if kept is None:
+        if stored is None:
             raise removed_error()
         if self._store is not None:
-            self._store.touch(kept.place)
+            self._store.touch(stored.place)
         try:
-            yield kept.opened
+            yield stored.opened
         finally:
-            kept.opened.close()
+            stored.opened.close()
 
-    async def _bring_up_to_date(self, name: str, upstream: Upstream, kept: "_Kept | None") -> None:
-        if kept is None:
+    async def _refresh_if_needed(
+        self, name: str, upstream: Upstream, stored: "_Stored | None"
+    ) -> None:
+        if stored is None:
             await self._flights.run(name, lambda: self._fetch(name, upstream))
             return
-        if kept.doubtful:
+        if stored.unverified:
             await self._flights.run(name, lambda: self._verify(name, upstream))
-        if kept.overdue and not await self._is_still_there(name, upstream, kept.overdue):
+        if stored.overdue and not await self._exists_upstream(name, upstream, stored.overdue):
             raise OriginalNotFoundError("There is no image with this identifier.")
 
     async def _verify(self, name: str, upstream: Upstream) -> None:
         """Verify the checksum of a file, and fetch it again if it is damaged."""
-        if await self._on_disk(self._is_sound, name, timeout=LONG):
+        if await self._on_disk(self._is_intact, name, timeout=LONG):
             return
         self._observe(OriginalDamaged(f"{self._type}:{name}"))
         await self._fetch(name, upstream)
 
-    async def _open(self, name: str) -> "_Kept | None":
-        kept = await self._on_disk(self._find, name, undo=_close)
-        if kept is not None:
-            kept.opened.close_by = self._threads.begin
-        return kept
+    async def _open(self, name: str) -> "_Stored | None":
+        stored = await self._on_disk(self._find, name, undo=_close)
+        if stored is not None:
+            stored.opened.close_by = self._threads.begin
+        return stored
 
     async def _fetch(self, name: str, upstream: Upstream) -> None:
         self._failures.raise_recent(name)
@@ -154,22 +157,22 @@ class KeptOriginals:
                 await stack.enter_async_context(locked(lock, self._fetcher.incoming.threads))
             # Another task may have fetched it before this one started, or another process while
             # this one waited for the lock.
-            if not await self._on_disk(self._is_sound, name, timeout=LONG):
-                await self._fetched(name, upstream)
+            if not await self._on_disk(self._is_intact, name, timeout=LONG):
+                await self._fetch_and_record(name, upstream)
 
-    async def _fetched(self, name: str, upstream: Upstream) -> None:
+    async def _fetch_and_record(self, name: str, upstream: Upstream) -> None:
         target = await self._on_disk(self._places.new, name)
         try:
-            found = await self._bring(name, upstream, target, _NOTHING)
+            found = await self._fetch_from_upstream(name, upstream, target, _NO_PROVENANCE)
         except IiifServerError as error:
             if not isinstance(error, SourceBusyError):  # no request was made
                 self._failures.remember(name, error)
             self._observe(first_failure(f"{self._type}:{name}", upstream, error))
             raise
         with suppress(SourceUnavailableError):  # without a record, the time of the file counts
-            await self._on_disk(self._note, name, found, target)
+            await self._on_disk(self._write_record, name, found, target)
 
-    async def _is_still_there(self, name: str, upstream: Upstream, known: Provenance) -> bool:
+    async def _exists_upstream(self, name: str, upstream: Upstream, known: Provenance) -> bool:
         """Whether to serve the original, by a revalidation if it ends within `refresh_wait`."""
         try:
             self._failures.raise_recent(name)
@@ -191,33 +194,33 @@ class KeptOriginals:
 
     async def _refresh(self, name: str, upstream: Upstream) -> bool:
         # Another revalidation may have ended before this one started.
-        kept = await self._open(name)
-        if kept is None:
+        stored = await self._open(name)
+        if stored is None:
             return True
-        kept.opened.close()
-        known, path = kept.overdue, kept.opened.file.path
+        stored.opened.close()
+        known, path = stored.overdue, stored.opened.file.path
         if known is None:
             return True
         try:
-            found = await self._bring(name, upstream, path, known)
-            await self._on_disk(self._note, name, found, path)
+            found = await self._fetch_from_upstream(name, upstream, path, known)
+            await self._on_disk(self._write_record, name, found, path)
         except OriginalNotFoundError as error:
             self._failures.remember(name, error)
             if not known.gone:  # reported once, not for each request
-                outcome = "; what is kept stays, but is not served"
+                outcome = "; the stored copy stays on disk, but is not served"
                 self._observe(failure(f"{self._type}:{name}", upstream, error, outcome))
             with suppress(SourceUnavailableError):
                 gone = known.model_copy(update={"gone": True})
-                await self._on_disk(self._note, name, gone, path)
+                await self._on_disk(self._write_record, name, gone, path)
             return False
         except IiifServerError as error:
             self._failures.remember(name, error)
-            outcome = "; what is kept is served"
+            outcome = "; the stored copy is served"
             self._observe(failure(f"{self._type}:{name}", upstream, error, outcome))
             return not known.gone
         return True
 
-    async def _bring(
+    async def _fetch_from_upstream(
         self, name: str, upstream: Upstream, target: Path, known: Provenance
     ) -> Provenance:
         """Fetch or revalidate the target. Returns its new provenance, for the record.
@@ -226,7 +229,7 @@ class KeptOriginals:
         record.
         """
         started = time.perf_counter()
-        arrival = await upstream.bring(target, known.validators)
+        arrival = await fetch_original(upstream, target, known.validators)
         if arrival is not None:
             seconds = time.perf_counter() - started
             self._observe(Fetched(f"{self._type}:{name}", arrival.size, seconds))
@@ -239,7 +242,7 @@ class KeptOriginals:
             )
         return known.model_copy(update={"asked": time.time(), "gone": False})
 
-    def _find(self, name: str) -> "_Kept | None":
+    def _find(self, name: str) -> "_Stored | None":
         for path in self._places.all(name):
             try:
                 opened = open_in_folder(self._folder, path.relative_to(self._folder).as_posix())
@@ -248,27 +251,27 @@ class KeptOriginals:
             if self._store is not None and not lock_for_use(opened.descriptor):
                 opened.close()
                 continue
-            if path == self._places.hashed(name) or self._is_of(name, opened.file.version):
-                return self._judge(name, opened, path)
+            if path == self._places.hashed(name) or self._has_exact_name(name, opened.file.version):
+                return self._with_checks_due(name, opened, path)
             opened.close()
         return None
 
-    def _is_of(self, name: str, version: FileVersion) -> bool:
-        """Whether the file is that of this name, not of a name in another case."""
+    def _has_exact_name(self, name: str, version: FileVersion) -> bool:
+        """Whether the file has exactly this name, not the same in another case."""
         verified = self._last_verified(name)
         return (verified and verified.version) == version or is_entry(self._folder, name)
 
-    def _judge(self, name: str, opened: OpenedFile, place: Path) -> "_Kept":
-        """Decide whether a file must be verified or revalidated before it is served."""
+    def _with_checks_due(self, name: str, opened: OpenedFile, place: Path) -> "_Stored":
+        """Stored original, with the checks that are due before it is served."""
         file, refresh_after = opened.file, self._fetcher.options.refresh_after
         verified = self._last_verified(name)
-        doubtful = verified is None or verified.version != file.version
-        known = self._read_record(name) if doubtful or refresh_after is not None else None
-        if verified is not None and not doubtful:
+        unverified = verified is None or verified.version != file.version
+        known = self._read_record(name) if unverified or refresh_after is not None else None
+        if verified is not None and not unverified:
             opened.content = opened.checksum = verified.checksum
         else:
             # A file with another time was replaced by an operator, or has no record yet.
-            doubtful = bool(known and known.checksum and known.mtime_ns == file.mtime_ns)
+            unverified = bool(known and known.checksum and known.mtime_ns == file.mtime_ns)
         overdue = None
         if refresh_after is not None:
             if known is None or not known.is_about(file.size, file.mtime_ns):
@@ -276,37 +279,37 @@ class KeptOriginals:
                 known = Provenance(size=file.size, mtime_ns=file.mtime_ns, asked=asked)
             if known.gone or is_due(known.asked, time.time(), refresh_after):
                 overdue = known
-        return _Kept(opened, place, overdue, doubtful)
+        return _Stored(opened, place, overdue, unverified)
 
-    def _is_sound(self, name: str) -> bool:
+    def _is_intact(self, name: str) -> bool:
         """Whether the file exists, and has the recorded checksum if there is one.
 
         Each process reads the whole file once, and again after a change.
         """
-        kept = self._find(name)
-        if kept is None:
+        stored = self._find(name)
+        if stored is None:
             return False
-        with closing(kept.opened):
-            if not kept.doubtful:
+        with closing(stored.opened):
+            if not stored.unverified:
                 return True
             known = self._read_record(name)
             if known is None or known.checksum is None:
                 return True
-            if checksum_of(kept.opened.descriptor) != known.checksum:
+            if checksum_of(stored.opened.descriptor) != known.checksum:
                 return False
-            self._remember_verified(name, _Verified(kept.opened.file.version, known.checksum))
+            self._remember_verified(name, _Verified(stored.opened.file.version, known.checksum))
             return True
 
     def _read_record(self, name: str) -> Provenance | None:
         try:
             with self._places.record(name).open("rb") as file:
-                return Provenance.parse(file.read(MAX_BYTES))
+                return Provenance.parse(file.read(MAX_RECORD_BYTES))
         except OSError:
             return None
 
-    def _note(self, name: str, provenance: Provenance, path: Path) -> None:
+    def _write_record(self, name: str, provenance: Provenance, path: Path) -> None:
         record = self._places.record(name)
-        temporary = self._fetcher.incoming.reserve()
+        temporary = self._fetcher.incoming.temporary_path()
         try:
             temporary.write_text(provenance.model_dump_json())
             record.parent.mkdir(parents=True, exist_ok=True)
@@ -340,10 +343,14 @@ class KeptOriginals:
             return await self._threads.run(work, *arguments, timeout=timeout, undo=undo)
         except OSError as error:
             raise SourceUnavailableError(
-                "The disk on which the original is kept fails at the moment."
+                "The disk of this original fails at the moment."
             ) from error
 
 
-def _close(kept: "_Kept | None") -> None:
-    if kept is not None:
-        kept.opened.close()
+def _close(stored: "_Stored | None") -> None:
+    if stored is not None:
+        stored.opened.close()
+
+
+if not TYPE_CHECKING:  # a `__getattr__` would hide misspelt names from type checkers
+    __getattr__ = renamed(__name__, KeptOriginals=FetchedOriginals)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from iiif_server.cache.space import disk_of
 from iiif_server.errors import NoSpaceForOriginalError, OriginalTooLargeError
-from iiif_server.sources.provenance import MAX_BYTES, Provenance
+from iiif_server.sources.provenance import MAX_RECORD_BYTES, Provenance
 from iiif_server.sources.sparse_file import FOLDER, PARTS, RECORD, sparse_files
 from iiif_server.sources.stored_names import RECORDS, record_of
 from iiif_server.units import show_size
@@ -26,7 +26,7 @@ FLUSH_SECONDS = 30.0
 """Interval (seconds) at which times of use are written to the index."""
 _BUSY_SECONDS = 8.0
 """Longest wait (seconds) for a write of another process."""
-_AT_ONCE = 64
+_BATCH = 64
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS originals(
@@ -46,7 +46,7 @@ _ADD = """INSERT INTO originals VALUES(?, ?, ?, ?) ON CONFLICT(path) DO UPDATE
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class FetchedLimits:
     """Limits on all fetched originals; None is no limit."""
 
     max_bytes: int | None = None
@@ -56,7 +56,7 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptStats:
+class FetchedStats:
     """Statistics of the stored originals, by the index."""
 
     files: int = 0
@@ -75,25 +75,27 @@ class FetchedStore:
     if the disk or the index fails.
     """
 
-    def __init__(self, root: Path, keep: Keep, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, root: Path, limits: FetchedLimits, clock: Callable[[], float] = time.time
+    ) -> None:
         """`root`: the parent of the folders of all types."""
         self._root = root
-        self._keep = keep
+        self._limits = limits
         self._clock = clock
         self._lock = threading.RLock()
         self._database: sqlite3.Connection | None = None
         self._folders: set[Path] = set()
         self._used: dict[str, float] = {}
         """Times of use that are not in the index yet, by path."""
-        self._arriving = self._arriving_files = 0
-        """Bytes and files for which fetches of this process have taken room."""
-        self._stats = KeptStats()
+        self._reserved_bytes = self._reserved_files = 0
+        """Bytes and files that are reserved for fetches of this process."""
+        self._stats = FetchedStats()
 
     def __repr__(self) -> str:
         return f"<FetchedStore {self._root}>"
 
     @property
-    def stats(self) -> KeptStats:
+    def stats(self) -> FetchedStats:
         """Statistics when the index was last read."""
         return self._stats
 
@@ -120,27 +122,27 @@ class FetchedStore:
                 self._database.close()
                 self._database = None
 
-    def begin(self) -> "Room":
-        """Room for one original that will be fetched; the caller closes it."""
+    def reserve_file(self) -> "Reservation":
+        """Reserve room for one more file, of a fetch; the caller closes the reservation."""
         with self._lock:
-            self._arriving_files += 1
-        return Room(self)
+            self._reserved_files += 1
+        return Reservation(self)
 
-    def take(self, size: int) -> None:
-        """Take room for `size` more bytes of originals that are being fetched.
+    def reserve(self, size: int) -> None:
+        """Reserve `size` more bytes for originals that are being fetched.
 
         Evicts others. Raises NoSpaceForOriginalError if there is no room.
         """
-        made = False
+        has_room = False
         with self._transaction() as database:
             self._write_uses(database)
-            self._arriving += size
+            self._reserved_bytes += size
             try:
-                made = self._evict(database, wanted=size)
+                has_room = self._evict(database, needed=size)
             finally:
-                if not made:
-                    self._arriving -= size
-        if not made:
+                if not has_room:
+                    self._reserved_bytes -= size
+        if not has_room:
             cause = OSError(
                 errno.ENOSPC, "what fetch.keep_bytes and fetch.keep_files allow is in use"
             )
@@ -150,38 +152,38 @@ class FetchedStore:
 
     def check_size(self, size: int) -> None:
         """Raise OriginalTooLargeError if an original is larger than the limit of the store."""
-        if self._keep.max_bytes is not None and size > self._keep.max_bytes:
-            limit = show_size(self._keep.max_bytes)
+        if self._limits.max_bytes is not None and size > self._limits.max_bytes:
+            limit = show_size(self._limits.max_bytes)
             raise OriginalTooLargeError(f"The original is larger than the {limit} that are kept.")
 
-    def add(self, path: Path, status: os.stat_result, taken: int) -> None:
-        """Add a stored original of which the fetch had `taken` bytes of room, and release them."""
+    def add(self, path: Path, status: os.stat_result, reserved: int) -> None:
+        """Add a stored original, and release the `reserved` bytes of its fetch."""
         row = (self._name(path), status.st_size, status.st_mtime_ns, self._clock())
         with self._lock:
-            self.release(taken)
+            self.release(reserved)
             with self._transaction() as database:
                 database.execute(_ADD, row)
-                self._evict(database, but=row[0])  # other processes may have stored originals
+                self._evict(database, keep=row[0])  # other processes may have stored originals
 
-    def add_parts(self, path: Path, size: int, taken: int) -> None:
-        """Add or update a sparse file with `size` bytes present; release `taken` bytes of room."""
+    def add_parts(self, path: Path, size: int, reserved: int) -> None:
+        """Add or update a sparse file with `size` bytes present; release `reserved` bytes."""
         row = (self._name(path), size, PARTS, self._clock())
         with self._lock:
-            self._arriving -= taken
+            self._reserved_bytes -= reserved
             with self._transaction() as database:
                 database.execute(_ADD, row)
-                self._evict(database, but=row[0])
+                self._evict(database, keep=row[0])
 
-    def give_back(self, taken: int) -> None:
-        """Release `taken` bytes of room of a sparse file."""
+    def release_parts(self, reserved: int) -> None:
+        """Release `reserved` bytes for parts of a sparse file."""
         with self._lock:
-            self._arriving -= taken
+            self._reserved_bytes -= reserved
 
-    def release(self, taken: int) -> None:
-        """Release the room of one file with `taken` bytes."""
+    def release(self, reserved: int) -> None:
+        """Release the reservation of one file with `reserved` bytes."""
         with self._lock:
-            self._arriving -= taken
-            self._arriving_files -= 1
+            self._reserved_bytes -= reserved
+            self._reserved_files -= 1
 
     def import_existing(self) -> None:
         """Add originals that are not in the index: fetched without limits, or before a crash.
@@ -196,7 +198,7 @@ class FetchedStore:
         )
         with self._transaction() as database:
             database.executemany("DELETE FROM originals WHERE path = ?", missing)
-        while rows := list(islice(found, _AT_ONCE)):
+        while rows := list(islice(found, _BATCH)):
             with self._transaction() as database:
                 database.executemany(_ADD, [(self._name(path), *row) for path, *row in rows])
         with self._transaction() as database:
@@ -209,18 +211,20 @@ class FetchedStore:
         uses = [(self._used.pop(name), name) for name in list(self._used)]
         database.executemany("UPDATE originals SET used = max(used, ?) WHERE path = ?", uses)
 
-    def _evict(self, database: sqlite3.Connection, but: str | None = None, wanted: int = 0) -> bool:
+    def _evict(
+        self, database: sqlite3.Connection, keep: str | None = None, needed: int = 0
+    ) -> bool:
         """Evict originals until the rest and the fetches under way are within the limits.
 
         Returns success: False if the rest is in use, or if the fetches alone exceed the limits.
         """
-        skipped = {but}
-        while self._excess(database, wanted):
-            if self._arrives_too_much():
+        skipped = {keep}
+        while self._excess(database, needed):
+            if self._reservations_exceed_limits():
                 return False
             rows = database.execute(
                 "SELECT path, size, mtime_ns FROM originals ORDER BY used, path LIMIT ?",
-                (_AT_ONCE + len(skipped),),
+                (_BATCH + len(skipped),),
             )
             rest = [row for row in rows.fetchall() if row[0] not in skipped]
             if not rest:
@@ -228,28 +232,28 @@ class FetchedStore:
             for name, size, mtime_ns in rest:
                 if not self._remove(database, name, (size, mtime_ns)):
                     skipped.add(name)
-                elif not self._excess(database, wanted):
+                elif not self._excess(database, needed):
                     break
         return True
 
-    def _arrives_too_much(self) -> bool:
-        keep = self._keep
-        return (keep.max_bytes is not None and self._arriving > keep.max_bytes) or (
-            keep.max_files is not None and self._arriving_files > keep.max_files
+    def _reservations_exceed_limits(self) -> bool:
+        limits = self._limits
+        return (limits.max_bytes is not None and self._reserved_bytes > limits.max_bytes) or (
+            limits.max_files is not None and self._reserved_files > limits.max_files
         )
 
-    def _excess(self, database: sqlite3.Connection, wanted: int) -> bool:
+    def _excess(self, database: sqlite3.Connection, needed: int) -> bool:
         """Whether originals must be evicted, also for free space on the disk.
 
         A shortage that evicting all of them would not end is ignored: other programs cause it.
         """
         files, size = map(int, database.execute("SELECT files, bytes FROM totals").fetchone())
-        self._stats = KeptStats(files, size, self._stats.evicted)
-        keep = self._keep
+        self._stats = FetchedStats(files, size, self._stats.evicted)
+        limits = self._limits
         return (
-            (keep.max_bytes is not None and size + self._arriving > keep.max_bytes)
-            or (keep.max_files is not None and files + self._arriving_files > keep.max_files)
-            or bool(0 < disk_of(self._root).shortage(keep.min_free, wanted) <= size)
+            (limits.max_bytes is not None and size + self._reserved_bytes > limits.max_bytes)
+            or (limits.max_files is not None and files + self._reserved_files > limits.max_files)
+            or bool(0 < disk_of(self._root).shortage(limits.min_free, needed) <= size)
         )
 
     def _remove(self, database: sqlite3.Connection, name: str, version: tuple[int, int]) -> bool:
@@ -271,7 +275,7 @@ class FetchedStore:
                     path.unlink(missing_ok=True)
                     self._record_of(name).unlink(missing_ok=True)
                     stats = self._stats
-                    self._stats = KeptStats(stats.files, stats.size, stats.evicted + 1)
+                    self._stats = FetchedStats(stats.files, stats.size, stats.evicted + 1)
             finally:
                 os.close(descriptor)
         database.execute("DELETE FROM originals WHERE path = ?", (name,))
@@ -311,39 +315,39 @@ class FetchedStore:
         return self._database
 
 
-class Room:
-    """Room in the store for one original that is being fetched."""
+class Reservation:
+    """Reservation of bytes for one original that is being fetched."""
 
     def __init__(self, store: FetchedStore) -> None:
         self._store = store
-        self._arrived = self._taken = 0
+        self._received = self._reserved = 0
         self._is_open = True
 
     def __repr__(self) -> str:
-        return f"<Room {self._arrived} of {self._taken}>"
+        return f"<Reservation {self._received} of {self._reserved}>"
 
-    def announce(self, size: int) -> None:
-        """Take room for `size` more bytes. Raises OriginalTooLargeError, or as `take`."""
-        self._store.check_size(self._taken + size)
-        self._store.take(size)
-        self._taken += size
+    def reserve(self, size: int) -> None:
+        """Reserve `size` more bytes. Raises OriginalTooLargeError, or as the store."""
+        self._store.check_size(self._reserved + size)
+        self._store.reserve(size)
+        self._reserved += size
 
-    def grow(self, size: int) -> None:
-        """Count received bytes, taking room if needed; raises as `announce`."""
-        self._arrived += size
-        if self._arrived > self._taken:
-            self.announce(self._arrived - self._taken)
+    def count_received(self, size: int) -> None:
+        """Count received bytes, reserving more if needed; raises as `reserve`."""
+        self._received += size
+        if self._received > self._reserved:
+            self.reserve(self._received - self._reserved)
 
     def store(self, path: Path, status: os.stat_result) -> None:
         """Add the complete original to the index."""
         self._is_open = False
-        self._store.add(path, status, self._taken)
+        self._store.add(path, status, self._reserved)
 
     def close(self) -> None:
-        """Release the room, unless the original is stored."""
+        """Release the reservation, unless the original is stored."""
         if self._is_open:
             self._is_open = False
-            self._store.release(self._taken)
+            self._store.release(self._reserved)
 
 
 def lock_for_use(descriptor: int) -> bool:
@@ -382,14 +386,14 @@ def _fetched_below(folder: Path) -> Iterator[tuple[Path, int, int, float]]:
     revalidation (seconds since the epoch).
     """
     for parent, folders, files in os.walk(folder):
-        place = Path(parent)
-        if place == folder:
+        directory = Path(parent)
+        if directory == folder:
             folders[:] = [name for name in folders if name != RECORDS]
-        for path in map(place.joinpath, files):
+        for path in map(directory.joinpath, files):
             with suppress(OSError, ValueError):  # without a record: not a fetched file
                 record = record_of(folder, path.relative_to(folder).as_posix())
                 with record.open("rb") as file:
-                    known = Provenance.parse(file.read(MAX_BYTES))
+                    known = Provenance.parse(file.read(MAX_RECORD_BYTES))
                 status = path.stat(follow_symlinks=False)
                 if known is not None and known.is_about(status.st_size, status.st_mtime_ns):
                     yield path, status.st_size, status.st_mtime_ns, known.asked

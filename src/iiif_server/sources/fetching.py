@@ -17,8 +17,8 @@ from iiif_server.errors import SourceTimedOutError
 from iiif_server.options import OptionsModel
 from iiif_server.sources.access import NO_ACCESS, Access, Connecting, without_secrets
 from iiif_server.sources.addresses import Networks
-from iiif_server.sources.fetched_store import FLUSH_SECONDS, FetchedStore, Keep
-from iiif_server.sources.guard import GuardedNetwork, LookUp, Names, ProxyNetwork
+from iiif_server.sources.fetched_store import FLUSH_SECONDS, FetchedLimits, FetchedStore
+from iiif_server.sources.guard import GuardedNetwork, ProxyNetwork, Resolve, Resolver
 from iiif_server.sources.http_client import HttpClient
 from iiif_server.sources.http_ranges import fields_of, range_in, start_in
 from iiif_server.sources.incoming import Incoming
@@ -75,7 +75,7 @@ class Fetcher:
         options: FetchOptions,
         max_fetches: int,
         incoming: Path,
-        look_up: LookUp | None = None,
+        resolve: Resolve | None = None,
         min_free: int | None = None,
     ) -> None:
         """`min_free`: free bytes to leave on the disk; None: by its size."""
@@ -83,16 +83,16 @@ class Fetcher:
         self._slots = Slots(max_fetches, options.queue_timeout)
         self._range_slots = Slots(options.max_ranges, options.queue_timeout)
         threads = StorageThreads("originals being fetched", 2 * max_fetches)
-        keep = Keep(options.keep_bytes, options.keep_files, min_free)
-        has_limit = keep.max_bytes is not None or keep.max_files is not None
-        self.store = FetchedStore(incoming.parent, keep) if has_limit else None
+        limits = FetchedLimits(options.keep_bytes, options.keep_files, min_free)
+        has_limit = limits.max_bytes is not None or limits.max_files is not None
+        self.store = FetchedStore(incoming.parent, limits) if has_limit else None
         """Index that limits the fetched originals on disk; None without a limit."""
         self.incoming = Incoming(incoming, threads, options.max_bytes, min_free, self.store)
         """Folder into which originals of all upstreams are received."""
         self._background = BackgroundTasks()
         # Twice as many threads as fetches: look-ups that timed out may still block half of them.
-        self._names = Names(2 * max_fetches)
-        self._look_up = look_up or self._names.look_up
+        self._resolver = Resolver(2 * max_fetches)
+        self._resolve = resolve or self._resolver.resolve
         self._max_fetches = max_fetches
         self._clients: dict[Connecting, HttpClient] = {}
         self._is_closed = False
@@ -103,7 +103,7 @@ class Fetcher:
     @property
     def active(self) -> int:
         """Number of fetches under way."""
-        return self._slots.taken
+        return self._slots.in_use
 
     def open(self) -> None:
         """Remove files of killed processes, update the index, and write it from time to time.
@@ -126,29 +126,29 @@ class Fetcher:
         await self._background.cancel()
         for client in self._clients.values():
             await client.close()
-        self._names.close()
+        self._resolver.close()
         if self.store is not None:
             await self.incoming.threads.settle(self.store.close)
 
     @asynccontextmanager
-    async def turn(self, host: str) -> AsyncIterator[None]:
+    async def slot(self, host: str) -> AsyncIterator[None]:
         """Slot to fetch one whole original from a host, for upstreams of all kinds.
 
         Raises SourceBusyError if none is free within `fetch.queue_timeout`, and SourceTimedOutError
         if the fetch takes longer than `fetch.total_timeout`.
         """
-        async with self._turn(self._slots, host):
+        async with self._slot(self._slots, host):
             yield
 
     @asynccontextmanager
-    async def range_turn(self, host: str) -> AsyncIterator[None]:
-        """Slot to fetch a part of an original; raises as `turn`."""
-        async with self._turn(self._range_slots, host):
+    async def range_slot(self, host: str) -> AsyncIterator[None]:
+        """Slot to fetch a part of an original; raises as `slot`."""
+        async with self._slot(self._range_slots, host):
             yield
 
     @asynccontextmanager
-    async def _turn(self, slots: Slots, host: str) -> AsyncIterator[None]:
-        async with slots.one(host):
+    async def _slot(self, slots: Slots, host: str) -> AsyncIterator[None]:
+        async with slots.acquire(host):
             try:
                 async with asyncio.timeout(self.options.total_timeout):
                     yield
@@ -172,8 +172,8 @@ class Fetcher:
     def _network(self, connecting: Connecting) -> GuardedNetwork:
         allowed, resolves = self.options.allow_networks, connecting.proxy_resolves
         if connecting.proxy is None:
-            return GuardedNetwork(allowed, self._look_up)
-        return ProxyNetwork(allowed, self._look_up, resolves=resolves)
+            return GuardedNetwork(allowed, self._resolve)
+        return ProxyNetwork(allowed, self._resolve, resolves=resolves)
 
     async def fetch(
         self,
@@ -183,12 +183,12 @@ class Fetcher:
         validators: Validators | None = None,
         access: Access = NO_ACCESS,
     ) -> Arrival | None:
-        """Fetch a URL, as `Upstream.bring`; `trusts` decides about the URL of each redirect."""
+        """Fetch a URL, as `Upstream.fetch`; `trusts` decides about the URL of each redirect."""
         validators = validators or Validators()
         # A conditional request needs no space if nothing has changed, as is usual.
         if not validators.conditions(url):
             await self.incoming.threads.run(self.incoming.check_space)
-        async with self.turn(_host_of(url)):
+        async with self.slot(_host_of(url)):
             return await self.client(access.connecting).fetch(
                 url,
                 target,
@@ -214,8 +214,8 @@ class HttpUpstream:
         """URL for logs, without secrets."""
         return without_secrets(self.url)
 
-    async def bring(self, target: Path, known: Validators) -> Arrival | None:
-        """Fetch the original, as `Upstream.bring`."""
+    async def fetch(self, target: Path, known: Validators) -> Arrival | None:
+        """Fetch the original, as `Upstream.fetch`."""
         return await self.fetcher.fetch(self.url, target, self.trusts, known, self.access)
 
     @property

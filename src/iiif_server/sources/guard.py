@@ -17,12 +17,12 @@ from iiif_server.errors import ConfigurationError
 from iiif_server.sources.access import public_trust
 from iiif_server.sources.addresses import Network, may_connect
 
-_LAST_PORT = 65_535
-_LONGEST_HEAD = 1 << 16
+_MAX_PORT = 65_535
+_MAX_HEAD = 1 << 16
 """Maximum bytes of response headers; web servers themselves accept at most 8 to 16 KiB."""
-_PORTION = 1 << 12
+_HEAD_CHUNK = 1 << 12
 
-LookUp = Callable[[str, int], Awaitable[Sequence[str]]]
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Look-up of the IP addresses of a host and port. Raises httpcore.ConnectError if it fails."""
 
 
@@ -30,7 +30,7 @@ class AddressRefusedError(httpcore.ConnectError):
     """No IP address of the host is permitted."""
 
 
-class Names:
+class Resolver:
     """DNS look-ups, in their own threads.
 
     A name server that does not answer blocks a thread until the timeout of the system's resolver.
@@ -40,7 +40,7 @@ class Names:
     def __init__(self, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, "names")
 
-    async def look_up(self, host: str, port: int) -> list[str]:
+    async def resolve(self, host: str, port: int) -> list[str]:
         """IP addresses of a host, in the order of the system. Raises httpcore.ConnectError."""
         ask = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
@@ -63,11 +63,11 @@ class GuardedStream(httpcore.AsyncNetworkStream):
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
-        self._left: int | None = _LONGEST_HEAD
+        self._head_bytes_left: int | None = _MAX_HEAD
 
     def expect_body(self) -> None:
         """End the limit, as the headers are complete."""
-        self._left = None
+        self._head_bytes_left = None
 
     async def read(
         self,
@@ -75,12 +75,12 @@ class GuardedStream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
     ) -> bytes:
         """Read the next bytes; none at the end. Raises httpcore.ReadError above the limit."""
-        if self._left is None:
+        if self._head_bytes_left is None:
             return await self._stream.read(max_bytes, timeout)
-        if self._left <= 0:
+        if self._head_bytes_left <= 0:
             raise httpcore.ReadError("the head of the answer does not end")
-        data = await self._stream.read(min(max_bytes, _PORTION), timeout)
-        self._left -= len(data)
+        data = await self._stream.read(min(max_bytes, _HEAD_CHUNK), timeout)
+        self._head_bytes_left -= len(data)
         return data
 
     async def write(
@@ -119,11 +119,11 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
     def __init__(
         self,
         allowed: Sequence[Network],
-        look_up: LookUp,
+        resolve: Resolve,
         network: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
         self._allowed = allowed
-        self._look_up = look_up
+        self._resolve = resolve
         self._network = network or httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -138,11 +138,11 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
 
         Raises AddressRefusedError without a permitted address, or other errors of httpcore.
         """
-        if not 0 < port <= _LAST_PORT:  # neither httpx nor getaddrinfo checks it
+        if not 0 < port <= _MAX_PORT:  # neither httpx nor getaddrinfo checks it
             raise httpcore.ConnectError(f"{port} is not a valid port")
         try:
             async with asyncio.timeout(timeout):
-                found = await self._look_up(host, port)
+                found = await self._resolve(host, port)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"the name {host} was not resolved in time") from error
         addresses = [address for address in found if may_connect(address, self._allowed)]
@@ -182,8 +182,8 @@ class ProxyNetwork(GuardedNetwork):
     written as IP addresses.
     """
 
-    def __init__(self, allowed: Sequence[Network], look_up: LookUp, *, resolves: bool) -> None:
-        super().__init__(_ANY, look_up)
+    def __init__(self, allowed: Sequence[Network], resolve: Resolve, *, resolves: bool) -> None:
+        super().__init__(_ANY, resolve)
         self._permitted = allowed
         self._resolves = resolves
 
@@ -195,7 +195,7 @@ class ProxyNetwork(GuardedNetwork):
                 raise AddressRefusedError(f"{host} is this machine")
             return
         try:
-            found = [literal] if literal else await self._look_up(host, 0)
+            found = [literal] if literal else await self._resolve(host, 0)
         except httpcore.ConnectError as error:
             raise httpcore.ConnectError(
                 f"{error}: the name {host} is looked up here although a proxy is set; "
@@ -326,8 +326,8 @@ async def check_guard(
         return [host]
 
     url = "http://127.0.0.1:9/"  # the port "discard"
-    through = transport(GuardedNetwork((), literal), 1)
-    async with httpx.AsyncClient(transport=through, trust_env=False, timeout=1.0) as client:
+    guarded = transport(GuardedNetwork((), literal), 1)
+    async with httpx.AsyncClient(transport=guarded, trust_env=False, timeout=1.0) as client:
         try:
             await client.get(url)
         except httpx.HTTPError as error:

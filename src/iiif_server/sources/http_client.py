@@ -27,7 +27,7 @@ from iiif_server.sources.upstreams import Arrival
 _CHUNK = 1 << 18
 _PIECES_AT_ONCE = 16
 """Number of pieces after which the event loop may run other tasks; all may be in one packet."""
-_CRUMB, _CRUMBS = 64, 1000
+_MIN_PIECE, _MIN_PIECE_COUNT = 64, 1000
 """Average bytes and number of pieces: a body of more and smaller ones is refused as an attack."""
 _HEADERS = {
     "User-Agent": f"iiif-server/{__version__}",
@@ -82,10 +82,12 @@ class HttpClient:
                 follow_redirects=False,
             )
 
-        self._elsewhere = client(with_certificate=False)
+        self._without_credentials = client(with_certificate=False)
         """Client without credentials, for other origins."""
         has_certificate = connecting.client_certificate is not None
-        self._client = client(with_certificate=True) if has_certificate else self._elsewhere
+        self._client = (
+            client(with_certificate=True) if has_certificate else self._without_credentials
+        )
 
     def __repr__(self) -> str:
         return "<HttpClient>"
@@ -93,7 +95,7 @@ class HttpClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
-        await self._elsewhere.aclose()
+        await self._without_credentials.aclose()
 
     async def fetch(
         self,
@@ -105,7 +107,7 @@ class HttpClient:
         max_redirects: int,
         secret: Headers = (),
     ) -> Arrival | None:
-        """Fetch a URL, as `Upstream.bring`; `trusts` decides about the URL of each redirect.
+        """Fetch a URL, as `Upstream.fetch`; `trusts` decides about the URL of each redirect.
 
         Only the origin of the URL gets the header fields in `secret` and the client certificate,
         and only until the first redirect to another origin.
@@ -133,11 +135,11 @@ class HttpClient:
         Raises SourceTimedOutError or SourceUnavailableError.
         """
         try:
-            place, client = httpx.URL(url), self._client
-            origin = _origin(place)
+            target_url, client = httpx.URL(url), self._client
+            origin = _origin(target_url)
             for _ in range(max_redirects + 1):
-                headers = [*secret, *fields(str(place)).items()]
-                request = client.build_request("GET", place, headers=headers)
+                headers = [*secret, *fields(str(target_url)).items()]
+                request = client.build_request("GET", target_url, headers=headers)
                 response = await client.send(request, stream=True)
                 try:
                     if response.next_request is None:
@@ -145,9 +147,9 @@ class HttpClient:
                         return
                 finally:
                     await response.aclose()
-                place = _followed(place, response.next_request.url, trusts)
-                if _origin(place) != origin:
-                    secret, client = (), self._elsewhere
+                target_url = _checked_redirect(target_url, response.next_request.url, trusts)
+                if _origin(target_url) != origin:
+                    secret, client = (), self._without_credentials
         except httpx.TimeoutException as error:
             raise SourceTimedOutError("The upstream server did not answer in time.") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -163,8 +165,8 @@ def _body_of(response: httpx.Response, max_bytes: int) -> Body:
     pieces = pieces_of(response)
     return Body(
         chunks_of(decoded(pieces, decoder, max_bytes) if decoder else pieces),
-        0 if decoder else _announced(response),
-        decoder is not None or _says_its_length(response),
+        0 if decoder else _content_length(response),
+        decoder is not None or _is_framed(response),
         validators_of(str(response.url), response.headers),
     )
 
@@ -179,13 +181,15 @@ def check_status(response: httpx.Response) -> None:
         )
 
 
-def _followed(before: httpx.URL, after: httpx.URL, trusts: Callable[[str], bool]) -> httpx.URL:
+def _checked_redirect(
+    before: httpx.URL, after: httpx.URL, trusts: Callable[[str], bool]
+) -> httpx.URL:
     """Check the URL of a redirect and return it.
 
     Raises SourceUnavailableError unless it is http or https, trusted, and without new credentials.
     """
-    logs_in = after.userinfo and after.copy_with(raw_path=before.raw_path) != before
-    if logs_in or after.scheme not in {"http", "https"} or not trusts(str(after)):
+    adds_credentials = after.userinfo and after.copy_with(raw_path=before.raw_path) != before
+    if adds_credentials or after.scheme not in {"http", "https"} or not trusts(str(after)):
         raise SourceUnavailableError(
             "The upstream server redirects to a server that is not trusted."
         )
@@ -201,7 +205,7 @@ async def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
         pieces += 1
         if pieces % _PIECES_AT_ONCE == 0:
             await asyncio.sleep(0)
-        if pieces > _CRUMBS and size < pieces * _CRUMB:
+        if pieces > _MIN_PIECE_COUNT and size < pieces * _MIN_PIECE:
             raise SourceUnavailableError(
                 "The upstream server sends the original in pieces of a few bytes each."
             )
@@ -209,23 +213,23 @@ async def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
 
 async def chunks_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Body in chunks of about 256 KiB."""
-    gathered = bytearray()
+    buffer = bytearray()
     async for piece in pieces:
-        gathered += piece
-        if len(gathered) >= _CHUNK:
-            yield bytes(gathered)
-            gathered.clear()
-    if gathered:
-        yield bytes(gathered)
+        buffer += piece
+        if len(buffer) >= _CHUNK:
+            yield bytes(buffer)
+            buffer.clear()
+    if buffer:
+        yield bytes(buffer)
 
 
-def _announced(response: httpx.Response) -> int:
+def _content_length(response: httpx.Response) -> int:
     """Content-Length in bytes; 0 if unknown."""
     length = response.headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdecimal() else 0
 
 
-def _says_its_length(response: httpx.Response) -> bool:
+def _is_framed(response: httpx.Response) -> bool:
     """Whether the framing of the response shows a truncation (RFC 9112, 8)."""
     return "content-length" in response.headers or "transfer-encoding" in response.headers
 
@@ -251,7 +255,7 @@ def _proxy(url: str | None) -> httpcore.Proxy | None:
 def _unavailable(error: Exception) -> SourceUnavailableError:
     if isinstance(error.__cause__, AddressRefusedError):
         return SourceUnavailableError(
-            "The original is kept at an address that this server may not fetch from; "
+            "The original is at an address that this server may not fetch from; "
             "its operator can permit it in fetch.allow_networks."
         )
     return SourceUnavailableError("The upstream server cannot be reached.")

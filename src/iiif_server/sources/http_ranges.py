@@ -83,8 +83,8 @@ async def _body(response: httpx.Response, length: int) -> AsyncIterator[bytes]:
 def _extent_in(response: httpx.Response) -> tuple[int, int, int] | None:
     """Start, stop (exclusive) and total size in Content-Range; None if invalid or encoded."""
     found = _RANGE.fullmatch(response.headers.get("content-range", ""))
-    coded = response.headers.get("content-encoding", "identity").lower() != "identity"
-    if found is None or coded:
+    is_encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
+    if found is None or is_encoded:
         return None
     first, last, size = map(int, found.groups())
     return (first, last + 1, size) if first <= last < size else None
@@ -94,7 +94,7 @@ def _modified(response: httpx.Response) -> int:
     """Last-Modified in seconds since the epoch; now if it is missing, invalid or later."""
     now = int(time.time())
     try:
-        told = parsedate_to_datetime(response.headers.get("last-modified", "")).timestamp()
+        modified = parsedate_to_datetime(response.headers.get("last-modified", "")).timestamp()
     except (ValueError, OverflowError, OSError):
         return now
-    return max(0, min(int(told), now))
+    return max(0, min(int(modified), now))

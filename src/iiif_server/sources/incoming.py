@@ -21,7 +21,7 @@ from iiif_server.errors import (
     SourceUnavailableError,
 )
 from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
-from iiif_server.sources.fetched_store import FetchedStore, Room
+from iiif_server.sources.fetched_store import FetchedStore, Reservation
 from iiif_server.sources.opening import new_checksum
 from iiif_server.sources.provenance import Validators
 from iiif_server.sources.upstreams import Arrival
@@ -33,7 +33,7 @@ END_BYTES = 64
 """Number of bytes at the end of a file that are checked."""
 _PADDING = b"\0\r\n "
 _SMALLEST_BITMAP = 26
-_ENDS = {
+_END_MARKERS = {
     OriginalFormat.JPEG: b"\xff\xd9",  # end of image
     OriginalFormat.JPEG2000: b"\xff\xd9",  # end of codestream
     OriginalFormat.PNG: b"IEND\xaeB`\x82",
@@ -77,7 +77,7 @@ class Incoming:
     def __repr__(self) -> str:
         return f"<Incoming {self.folder}>"
 
-    def reserve(self) -> Path:
+    def temporary_path(self) -> Path:
         """New path in the folder, from which `remove_abandoned` removes files.
 
         Raises OSError if the folder cannot be created.
@@ -101,20 +101,22 @@ class Incoming:
         """
         if body.announced > self.max_bytes:
             raise self._too_large()
-        room = self._store.begin() if self._store else None
+        reservation = self._store.reserve_file() if self._store else None
         try:
-            temporary = await self.threads.run(self.reserve)
-            await self.threads.run(self._take_room, room, body.announced, timeout=LONG)
+            temporary = await self.threads.run(self.temporary_path)
+            await self.threads.run(self._reserve_space, reservation, body.announced, timeout=LONG)
             try:
-                checksum = await self._write(body, temporary, room)
-                status = await self.threads.run(_land, temporary, target, room, timeout=LONG)
+                checksum = await self._write(body, temporary, reservation)
+                status = await self.threads.run(
+                    _store_complete, temporary, target, reservation, timeout=LONG
+                )
             finally:
                 await self.threads.settle(partial(temporary.unlink, missing_ok=True))
         except OSError as error:
-            raise SourceUnavailableError("The original could not be kept on disk.") from error
+            raise SourceUnavailableError("The original could not be stored on disk.") from error
         finally:
-            if room is not None:
-                room.close()
+            if reservation is not None:
+                reservation.close()
         return Arrival(status.st_size, status.st_mtime_ns, checksum, body.validators)
 
     def check_space(self, size: int = 0) -> None:
@@ -125,52 +127,52 @@ class Incoming:
             return
         shortage = disk.shortage(self._min_free, size)
         if shortage:
-            told = f"{disk.free:,} bytes are free, {shortage:,} too few for cache.min_free"
+            detail = f"{disk.free:,} bytes are free, {shortage:,} too few for cache.min_free"
             raise NoSpaceForOriginalError(
                 "The server has too little free disk space to fetch this original."
-            ) from OSError(errno.ENOSPC, told)
+            ) from OSError(errno.ENOSPC, detail)
 
-    async def _write(self, body: Body, path: Path, room: Room | None) -> str:
+    async def _write(self, body: Body, path: Path, reservation: Reservation | None) -> str:
         """Write the body into a new file, and return its checksum.
 
         Raises as `receive`, unless it is a complete image within the limits.
         """
-        size, start, end = 0, b"", b""
+        size, first_bytes, last_bytes = 0, b"", b""
         checksum = new_checksum()
         # If the caller is cancelled before the file is open, `undo` closes it.
         file = await self.threads.run(path.open, "xb", undo=BufferedWriter.close)
         try:
             async for chunk in body.chunks:
-                start = start or chunk[:SIGNATURE_BYTES]
-                if recognise(start) is None:
-                    raise _no_image()
+                first_bytes = first_bytes or chunk[:SIGNATURE_BYTES]
+                if recognise(first_bytes) is None:
+                    raise _not_an_image()
                 size += len(chunk)
                 if size > self.max_bytes:
                     raise self._too_large()
-                end = (end + chunk)[-END_BYTES:]
-                await self.threads.run(self._append, file, chunk, room)
+                last_bytes = (last_bytes + chunk)[-END_BYTES:]
+                await self.threads.run(self._append, file, chunk, reservation)
                 checksum.update(chunk)
             await self.threads.run(file.close)  # writes the buffered bytes, which may fail
         finally:
             await self.threads.settle(file.close)
-        format_ = recognise(start)
+        format_ = recognise(first_bytes)
         if format_ is None:  # the body is empty
-            raise _no_image()
-        if not body.is_framed and not is_surely_whole(format_, start, end, size):
+            raise _not_an_image()
+        if not body.is_framed and not is_provably_complete(format_, first_bytes, last_bytes, size):
             raise SourceUnavailableError(
                 "The upstream server sends the original without its length, "
                 "and nothing shows that it was whole."
             )
         return checksum.hexdigest()
 
-    def _take_room(self, room: Room | None, announced: int) -> None:
-        if room is not None:
-            room.announce(announced)
+    def _reserve_space(self, reservation: Reservation | None, announced: int) -> None:
+        if reservation is not None:
+            reservation.reserve(announced)
         self.check_space(announced)
 
-    def _append(self, file: BufferedWriter, chunk: bytes, room: Room | None) -> None:
-        if room is not None:
-            room.grow(len(chunk))
+    def _append(self, file: BufferedWriter, chunk: bytes, reservation: Reservation | None) -> None:
+        if reservation is not None:
+            reservation.count_received(len(chunk))
         self.check_space(len(chunk))
         file.write(chunk)
 
@@ -179,15 +181,17 @@ class Incoming:
         return OriginalTooLargeError(f"The original is larger than the {limit} that are fetched.")
 
 
-def _land(temporary: Path, target: Path, room: Room | None) -> os.stat_result:
-    status = land(temporary, target)
-    if room is not None:
-        room.store(target, status)
+def _store_complete(
+    temporary: Path, target: Path, reservation: Reservation | None
+) -> os.stat_result:
+    status = move_to_target(temporary, target)
+    if reservation is not None:
+        reservation.store(target, status)
     return status
 
 
-def land(temporary: Path, target: Path) -> os.stat_result:
-    """Move a complete file to its place, unless the bytes are the same. Returns its status."""
+def move_to_target(temporary: Path, target: Path) -> os.stat_result:
+    """Move a complete file to its target, unless the bytes are the same. Returns its status."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if filecmp.cmp(temporary, target, shallow=False):
@@ -205,21 +209,21 @@ def land(temporary: Path, target: Path) -> os.stat_result:
     return after
 
 
-def _no_image() -> NotAnImageError:
-    return NotAnImageError(
-        "What is kept under this identifier is not an image of a format that is read here."
-    )
+def _not_an_image() -> NotAnImageError:
+    return NotAnImageError("The original is not an image in a format that this server reads.")
 
 
-def is_surely_whole(format_: OriginalFormat, start: bytes, end: bytes, size: int) -> bool:
-    """Whether the first and last bytes and the size of a file show that it is complete.
+def is_provably_complete(
+    format_: OriginalFormat, first_bytes: bytes, last_bytes: bytes, size: int
+) -> bool:
+    """Whether the first and last bytes and the size of a file prove that it is complete.
 
-    False for formats in which they cannot show it, as TIFF, whose pixels may be anywhere.
+    False for formats in which they prove nothing, as TIFF, whose pixels may be anywhere.
     """
-    if format_ in _ENDS:
-        return end.rstrip(_PADDING).endswith(_ENDS[format_])
+    if format_ in _END_MARKERS:
+        return last_bytes.rstrip(_PADDING).endswith(_END_MARKERS[format_])
     if format_ is OriginalFormat.WEBP:
-        return int.from_bytes(start[4:8], "little") + 8 <= size
+        return int.from_bytes(first_bytes[4:8], "little") + 8 <= size
     if format_ is OriginalFormat.BMP:
-        return _SMALLEST_BITMAP <= int.from_bytes(start[2:6], "little") <= size
+        return _SMALLEST_BITMAP <= int.from_bytes(first_bytes[2:6], "little") <= size
     return False

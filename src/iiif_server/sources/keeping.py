@@ -3,4 +3,4 @@
 from iiif_server.sources import fetched
 from iiif_server.sources.deprecated import renamed
 
-__getattr__ = renamed(__name__, KeptOriginals=fetched.KeptOriginals)
+__getattr__ = renamed(__name__, KeptOriginals=fetched.FetchedOriginals)

@@ -20,7 +20,7 @@ class Layout:
     """Extensions to append, tried in this order after the path itself."""
 
     @property
-    def endings(self) -> tuple[str, ...]:
+    def suffixes(self) -> tuple[str, ...]:
         """Extensions with a dot, each also in capitals."""
         found = (f".{one}" for text in self.extensions for one in (text, text.upper()))
         return tuple(dict.fromkeys(found))
@@ -39,7 +39,7 @@ class Layout:
         if any(part.startswith(".") for part in path.split("/")):
             raise OriginalNotFoundError("There is no image with this identifier.")
         yield path
-        for ending in self.endings:
+        for ending in self.suffixes:
             yield path + ending
 
     def covers(self, path: str) -> bool:
@@ -47,7 +47,7 @@ class Layout:
         if self.template.affixes is None or any(part.startswith(".") for part in path.split("/")):
             return False
         prefix, suffix = self.template.affixes
-        ends = ("", *self.endings)
+        ends = ("", *self.suffixes)
         return path.startswith(prefix) and any(path.endswith(suffix + end) for end in ends)
 
     def folder(self, folder: str) -> str:
@@ -55,7 +55,7 @@ class Layout:
         prefix, _ = self.template.affixes or ("", "")
         return prefix + folder if folder else prefix.rpartition("/")[0]
 
-    def named(self, folder: str, listing: FolderListing) -> FolderListing:
+    def to_names(self, folder: str, listing: FolderListing) -> FolderListing:
         """Convert the listing of a folder on disk to names.
 
         Files without a name in this layout are left out.
@@ -64,7 +64,7 @@ class Layout:
         start = "" if folder else prefix.rpartition("/")[2]
         if not (start or suffix or self.extensions):
             return listing
-        names = _names(listing.names, start, suffix, self.endings)
+        names = _names(listing.names, start, suffix, self.suffixes)
         folders = (
             one.removeprefix(start)
             for one in listing.folders
@@ -74,16 +74,16 @@ class Layout:
 
 
 def _names(
-    files: Iterable[str], start: str, suffix: str, endings: tuple[str, ...]
+    files: Iterable[str], start: str, suffix: str, suffixes: tuple[str, ...]
 ) -> Iterator[str]:
-    existing = set(files) if endings else set()
+    existing = set(files) if suffixes else set()
     for file in files:
         path = file
-        for index, ending in enumerate(endings):
+        for index, ending in enumerate(suffixes):
             bare = file.removesuffix(ending)
-            sooner = (bare, *(bare + other for other in endings[:index]))
+            earlier = (bare, *(bare + other for other in suffixes[:index]))
             # If another file already has the shorter name, this one has its full name.
-            if bare != file and existing.isdisjoint(sooner):
+            if bare != file and existing.isdisjoint(earlier):
                 path = bare
                 break
         for one in dict.fromkeys((path, file)):
@@ -105,5 +105,5 @@ def spelling(folder: Path, path: str) -> str | None:
         there = (form for form in forms if os.path.lexists(f"{at}/{form}"))
         found.append(next(there, part))
         at = f"{at}/{found[-1]}"
-    spelt = "/".join(found)
-    return spelt if spelt != path else None
+    spelled = "/".join(found)
+    return spelled if spelled != path else None

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from iiif_server.errors import FolderNotFoundError
 from iiif_server.plan.original_format import USUAL_EXTENSIONS
-from iiif_server.sources.opening import containing, refusal_of
-from iiif_server.sources.templates import may_be_a_name
+from iiif_server.sources.opening import containing, error_of
+from iiif_server.sources.templates import is_valid_name
 
 MAX_ENTRIES = 1_000_000
 """Maximum number of entries of one folder that are read."""
@@ -62,7 +62,7 @@ class Entry(NamedTuple):
 
     name: str
     is_folder: bool
-    leads_to: str | None = None
+    link_target: str | None = None
     """Target of a link; None for other files."""
 
 
@@ -70,8 +70,8 @@ def list_folder(
     root: Path,
     folder: str,
     links: Sequence[Path] = (),
-    most_entries: int = MAX_ENTRIES,
-    most_links: int = MAX_LINKS,
+    max_entries: int = MAX_ENTRIES,
+    max_links: int = MAX_LINKS,
     *,
     extensions: Collection[str] = USUAL_EXTENSIONS,
 ) -> FolderListing:
@@ -81,7 +81,7 @@ def list_folder(
     raises errors as `scan`.
     """
     folders, names, unread = [], [], Counter[str]()
-    found = _Limits(most_entries, most_links)
+    found = _Limits(max_entries, max_links)
     for entry in scan(root, folder, links, found):
         if entry.is_folder:
             folders.append(entry.name)
@@ -110,7 +110,7 @@ def scan(
     """Visible files and folders in a folder such as `a/b` below a root.
 
     Follows links to targets below the root or one of `links`. Raises FolderNotFoundError, or as
-    `refusal_of` if the folder cannot be read.
+    `error_of` if the folder cannot be read.
     """
     parts = folder.split("/") if folder else []
     if any(not part or part.startswith(".") for part in parts):
@@ -125,7 +125,7 @@ def scan(
     except ValueError as error:
         raise FolderNotFoundError from error
     except OSError as error:
-        raise refusal_of(error, FolderNotFoundError()) from error
+        raise error_of(error, FolderNotFoundError()) from error
 
 
 def _read(
@@ -133,26 +133,26 @@ def _read(
 ) -> Iterator[Entry]:
     links = 0
     for entry in islice(entries, limits.entries):
-        if entry.name.startswith(".") or not _can_be_asked_for(entry.name):
+        if entry.name.startswith(".") or not _is_requestable(entry.name):
             continue
-        leads_to = None
+        link_target = None
         if entry.is_symlink():
             links += 1
             if links > limits.links:
                 limits.complete = False
                 continue
-            leads_to = _inside(entry.path, inside)
-            if leads_to is None:
+            link_target = _resolve_inside(entry.path, inside)
+            if link_target is None:
                 continue
         if entry.is_dir():
-            yield Entry(entry.name, is_folder=True, leads_to=leads_to)
+            yield Entry(entry.name, is_folder=True, link_target=link_target)
         elif entry.is_file():
-            yield Entry(entry.name, is_folder=False, leads_to=leads_to)
+            yield Entry(entry.name, is_folder=False, link_target=link_target)
     if next(entries, None) is not None:
         limits.complete = False
 
 
-def _inside(link: str, inside: Sequence[str]) -> str | None:
+def _resolve_inside(link: str, inside: Sequence[str]) -> str | None:
     """Target of a link, if it is below one of the folders; else None."""
     with suppress(OSError):
         path = os.path.realpath(link, strict=True)
@@ -164,13 +164,13 @@ def is_listed(name: str, extensions: Collection[str] = USUAL_EXTENSIONS) -> bool
     """Whether listings show a file or object of this name as an image."""
     suffix = os.path.splitext(name)[1]  # noqa: PTH122 - of a hundred thousand names
     image = not suffix or suffix.lower() in extensions
-    return image and not name.startswith(".") and _can_be_asked_for(name)
+    return image and not name.startswith(".") and _is_requestable(name)
 
 
-def _can_be_asked_for(name: str) -> bool:
+def _is_requestable(name: str) -> bool:
     """Whether a URL can contain the name: it is UTF-8, and servers do not take it for a path."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
         return False
-    return may_be_a_name(name)
+    return is_valid_name(name)

@@ -58,13 +58,13 @@ class ObjectUpstream:
         """Bucket, which counts as a host in the limits on concurrent fetches."""
         return self.bucket
 
-    async def bring(self, target: Path, known: Validators) -> Arrival | None:
-        """Fetch the object into a file, as `Upstream.bring`."""
+    async def fetch(self, target: Path, known: Validators) -> Arrival | None:
+        """Fetch the object into a file, as `Upstream.fetch`."""
         conditions = known.conditions(self.place)
         incoming = self.fetcher.incoming
         if not conditions:  # a conditional request needs no space if nothing has changed
             await incoming.threads.run(incoming.check_space)
-        async with self.fetcher.turn(self.host):
+        async with self.fetcher.slot(self.host):
             try:
                 found = await self._get(if_none_match=conditions.get("If-None-Match"))
             except exceptions.NotModifiedError:
@@ -107,7 +107,7 @@ class ObjectUpstream:
         except ERRORS as error:
             if "range" in options and _is_about_ranges(error):
                 raise exceptions.NotSupportedError from error
-            raise refusal(error) from problem_of(error)
+            raise error_of(error) from problem_of(error)
 
 
 def listed(store: Any, prefix: str, after: str = "") -> Iterator[str]:
@@ -120,15 +120,15 @@ def listed(store: Any, prefix: str, after: str = "") -> Iterator[str]:
             for item in page:
                 yield item["path"]
     except ERRORS as error:
-        raise refusal(error) from problem_of(error)
+        raise error_of(error) from problem_of(error)
 
 
 def head(store: Any, key: str) -> None:
-    """Check that an object exists; blocks. Raises the errors of `refusal`."""
+    """Check that an object exists; blocks. Raises the errors of `error_of`."""
     try:
         obstore.get(store, key)  # not `head`: an error without a body has no code
     except ERRORS as error:
-        raise refusal(error) from problem_of(error)
+        raise error_of(error) from problem_of(error)
 
 
 async def _chunks(found: Any) -> AsyncIterator[bytes]:
@@ -136,7 +136,7 @@ async def _chunks(found: Any) -> AsyncIterator[bytes]:
         async for chunk in found.stream(min_chunk_size=_CHUNK):
             yield bytes(chunk)
     except ERRORS as error:
-        raise refusal(error) from problem_of(error)
+        raise error_of(error) from problem_of(error)
 
 
 async def _whole(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
@@ -152,7 +152,7 @@ def _is_about_ranges(error: Exception) -> bool:
     return status_of(error) == "416" or "non-partial response" in str(error)
 
 
-def refusal(error: Exception) -> IiifServerError:
+def error_of(error: Exception) -> IiifServerError:
     """Error for a client, without bucket and key."""
     text = str(error)
     if isinstance(error, FileNotFoundError) and code_of(text) not in CONTAINER_MISSING:

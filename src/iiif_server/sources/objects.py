@@ -99,17 +99,23 @@ class ObjectSource(StoredSource[ObjectsOptions]):
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """Yield the original of this name, or its parts fetched so far."""
-        return self._held(name, 1)
+        return self._hold_object(name, 1)
 
     def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
         """Yield the original of a page, if `{page}` is in the key; else that of all pages."""
-        return self._held(name, page) if self._template.has_page else super().hold_page(name, page)
+        return (
+            self._hold_object(name, page)
+            if self._template.has_page
+            else super().hold_page(name, page)
+        )
 
     @asynccontextmanager
-    async def _held(self, name: str, page: int) -> AsyncIterator[OpenedFile]:
+    async def _hold_object(self, name: str, page: int) -> AsyncIterator[OpenedFile]:
         key = self._key(name, page)
         upstream = await self.context.threads.run(self._upstream, key)
-        async with self.held(name if page == 1 else f"{name};{page}", upstream, key) as opened:
+        async with self.hold_stored(
+            name if page == 1 else f"{name};{page}", upstream, key
+        ) as opened:
             yield opened
 
     def _upstream(self, key: str) -> Any:
@@ -184,7 +190,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         return (
             name
             for key in keys
-            if (name := _between(key, before, after))
+            if (name := _without_affixes(key, before, after))
             and is_listed(name.rpartition("/")[2] + after, self.context.extensions)
         )
 
@@ -219,13 +225,13 @@ class ObjectSource(StoredSource[ObjectsOptions]):
                 seen += 1
                 if seen > _MAX_KEYS or len(folders) >= _MAX_FOLDERS:
                     return FolderListing(tuple(folders), tuple(names), complete=False)
-                inner, slash, _ = _between(key, start, "").partition("/")
+                inner, slash, _ = _without_affixes(key, start, "").partition("/")
                 if slash and inner:
                     if not inner.startswith("."):
                         folders.append(inner)
                     position = f"{start}{inner}/{_LAST}"  # after all keys of the folder
                     break
-                name = _between(key, start, after)
+                name = _without_affixes(key, start, after)
                 if name and not slash and is_listed(name + after, self.context.extensions):
                     names.append(name)
             else:
@@ -251,7 +257,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         return []
 
 
-def _between(key: str, before: str, after: str) -> str:
+def _without_affixes(key: str, before: str, after: str) -> str:
     """Part of a key between a prefix and a suffix; empty for keys without these."""
     if not (key.startswith(before) and key.endswith(after)):
         return ""

@@ -59,7 +59,7 @@ class Parts(Protocol):
     def present(self) -> tuple[Extent, ...]:
         """Extents that are present, ascending, without overlap."""
 
-    async def bring(self, extents: Iterable[Extent]) -> None:
+    async def fetch(self, extents: Iterable[Extent]) -> None:
         """Fetch the absent bytes of these extents. Raises OriginalChangedError, or as `hold`."""
 
 
@@ -82,7 +82,7 @@ class OpenedFile:
         """Requested page, from 1, if the file may have several."""
         self.terms = NO_TERMS
         """Rights and limits of this original."""
-        self.close_by: Callable[[Callable[[int], None], int], object] = _close_here
+        self.close_by: Callable[[Callable[[int], None], int], object] = _close_now
         """Function that closes the descriptor, in a thread if that may block (network mounts)."""
         self.parts: Parts | None = None
         """Parts of the original, if the file may lack some bytes; else None."""
@@ -113,7 +113,7 @@ class OpenedFile:
         self.close_by(os.close, self.descriptor)
 
 
-def _close_here(close: Callable[[int], None], descriptor: int) -> None:
+def _close_now(close: Callable[[int], None], descriptor: int) -> None:
     close(descriptor)
 
 
@@ -121,7 +121,7 @@ def open_in_folder(folder: Path, name: str, links: Sequence[Path] = ()) -> Opene
     """Open the regular file of this name inside a folder.
 
     Follows links to targets inside the folder or one of `links`. Raises OriginalNotFoundError,
-    OutsideFolderError, or the error of `refusal_of` for an OSError.
+    OutsideFolderError, or the error of `error_of` for an OSError.
     """
     if any(part in {"", ".", ".."} for part in name.split("/")):
         raise _not_found()
@@ -135,15 +135,17 @@ def open_in_folder(folder: Path, name: str, links: Sequence[Path] = ()) -> Opene
             )
         descriptor = _open_below(base, os.path.relpath(path, base).split("/"))
     except OSError as error:
-        raise refusal_of(error) from error
+        raise error_of(error) from error
     except ValueError as error:  # a name that is invalid in file systems
         raise _not_found() from error
-    return _judged(Path(path), descriptor)
+    return _checked(Path(path), descriptor)
 
 
 def containing(path: str, folders: Sequence[str]) -> str | None:
     """First of the folders that contains a path without links; else None."""
-    return next((one for one in folders if os.path.commonpath((one, path)) == one), None)
+    return next(
+        (folder for folder in folders if os.path.commonpath((folder, path)) == folder), None
+    )
 
 
 def open_file(path: Path) -> OpenedFile:
@@ -151,11 +153,11 @@ def open_file(path: Path) -> OpenedFile:
     try:
         descriptor = os.open(path, _FILE & ~os.O_NOFOLLOW)
     except OSError as error:
-        raise refusal_of(error) from error
-    return _judged(path, descriptor)
+        raise error_of(error) from error
+    return _checked(path, descriptor)
 
 
-def refusal_of(error: OSError, missing: NotFoundError | None = None) -> IiifServerError:
+def error_of(error: OSError, missing: NotFoundError | None = None) -> IiifServerError:
     """Error for a client if opening, listing or reading an original has failed.
 
     The response has the status 404 if no file has the name, 503 if this server has run out of
@@ -164,7 +166,7 @@ def refusal_of(error: OSError, missing: NotFoundError | None = None) -> IiifServ
     if error.errno in _MISSING:
         return missing or _not_found()
     if error.errno in _EXHAUSTED:
-        return TooManyOpenFilesError("The server has too many files open; please ask again soon.")
+        return TooManyOpenFilesError("The server has too many files open; please try again soon.")
     if error.errno in _FORBIDDEN:
         return SourceUnavailableError("The original is there, but the server may not read it.")
     return SourceUnavailableError("The original's disk cannot be read at the moment.")
@@ -227,12 +229,12 @@ def _open_below(root: str, parts: list[str]) -> int:
         os.close(at)
 
 
-def _judged(path: Path, descriptor: int) -> OpenedFile:
+def _checked(path: Path, descriptor: int) -> OpenedFile:
     try:
         opened = OpenedFile(path, descriptor)
     except OSError as error:
         _discard(descriptor)
-        raise refusal_of(error) from error
+        raise error_of(error) from error
     if not stat.S_ISREG(opened.mode):
         opened.close()
         raise _not_found()

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-MAX_BYTES = 4096
+MAX_RECORD_BYTES = 4096
 """Maximum bytes of a record; real ones are smaller."""
 _ENTITY_TAG = r'^(W/)?"[\x21\x23-\x7e]{0,1000}"$'
 _HTTP_DATE = r"^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$"
@@ -81,9 +81,9 @@ def validators_of(url: str, headers: Mapping[str, str]) -> Validators:
         return Validators(place=digest(url), **found)
 
 
-def is_due(asked: float, now: float, refresh_after: float) -> bool:
+def is_due(last_checked: float, now: float, refresh_after: float) -> bool:
     """Whether to revalidate with the upstream now; also true if the clock was set back."""
-    return not 0 <= now - asked < refresh_after
+    return not 0 <= now - last_checked < refresh_after
 
 
 def digest(text: str) -> str:

@@ -38,12 +38,12 @@ _GAP = 1 << 14
 """Largest gap in bytes between two extents that are fetched with one request."""
 _FEW_BYTES = 16 << 20
 """Bytes above which a range request counts as the fetch of a whole original."""
-_KEPT_OPEN = 256
+_MAX_OPEN = 256
 """Maximum number of open sparse files, with two descriptors each."""
-_TRIES = 3
+_MAX_ATTEMPTS = 3
 """Attempts to open a sparse file that is evicted meanwhile."""
-_REMEMBERED = 10_000
-_WHOLE_SECONDS = 600.0
+_MAX_WHOLE = 10_000
+_WHOLE_TTL = 600.0
 """Seconds for which the result is cached that an original cannot be read in parts."""
 
 
@@ -110,23 +110,23 @@ class RangedOriginal:
         opened.close_by = self._context.threads.begin
         return opened
 
-    async def bring(self, extents: Iterable[Extent]) -> None:
+    async def fetch(self, extents: Iterable[Extent]) -> None:
         """Fetch the absent bytes of extents; concurrent calls share requests for the same bytes.
 
         Raises OriginalChangedError if the upstream has another version now, which the next call of
         `hold` fetches. Raises OriginalTooLargeError above `fetch.max_bytes`, or the errors of
         `RangeUpstream.read`.
         """
-        wanted = merge_extents((max(0, start), min(stop, self.size)) for start, stop in extents)
-        if missing_extents(self.present, wanted):
+        requested = merge_extents((max(0, start), min(stop, self.size)) for start, stop in extents)
+        if missing_extents(self.present, requested):
             await self._on_disk(self._file.reload)
-        while absent := missing_extents(self.present, wanted):
-            self._check(total_length(absent))
-            underway = merge_extents([*self.present, *self._pending])
-            for extent in merge_extents(missing_extents(underway, absent), _GAP):
+        while absent := missing_extents(self.present, requested):
+            self._check_size(total_length(absent))
+            fetching = merge_extents([*self.present, *self._pending])
+            for extent in merge_extents(missing_extents(fetching, absent), _GAP):
                 task = self._context.fetcher.start(self._fetch(extent))
                 self._pending[extent] = task
-                task.add_done_callback(partial(self._ended, extent))
+                task.add_done_callback(partial(self._remove_pending, extent))
             tasks = [
                 task
                 for (start, stop), task in self._pending.items()
@@ -151,14 +151,14 @@ class RangedOriginal:
         with suppress(SourceUnavailableError):
             await self._on_disk(self._file.remove)
 
-    def _ended(self, extent: Extent, _: object) -> None:
+    def _remove_pending(self, extent: Extent, _: object) -> None:
         del self._pending[extent]
 
-    def _check(self, length: int) -> None:
-        most = self._context.fetcher.options.max_bytes
-        if length > most:
+    def _check_size(self, length: int) -> None:
+        limit = self._context.fetcher.options.max_bytes
+        if length > limit:
             raise OriginalTooLargeError(
-                f"This needs more of the original than the {show_size(most)} that are fetched."
+                f"This needs more of the original than the {show_size(limit)} that are fetched."
             )
 
     async def _fetch(self, extent: Extent) -> IiifServerError | None:
@@ -187,31 +187,31 @@ class RangedOriginal:
             await self._read(extent, keep=True)
             return
         store.check_size(total_length(self.present) + length)
-        await self._on_disk(store.take, length)
+        await self._on_disk(store.reserve, length)
         try:
             await self._read(extent, keep=True)
         except BaseException:
             if self._file.gone:
-                threads.begin(store.give_back, length)
+                threads.begin(store.release_parts, length)
             else:  # some bytes may have arrived
                 threads.begin(store.add_parts, self._file.path, total_length(self.present), length)
             raise
         await self._on_disk(store.add_parts, self._file.path, total_length(self.present), length)
 
     async def _read(self, extent: Extent, *, keep: bool) -> None:
-        fetcher, (at, stop) = self._context.fetcher, extent
-        turn = fetcher.turn if stop - at > _FEW_BYTES else fetcher.range_turn
+        fetcher, (position, stop) = self._context.fetcher, extent
+        slot = fetcher.slot if stop - position > _FEW_BYTES else fetcher.range_slot
         try:
-            async with turn(self.upstream.host):
-                async for chunk in self.upstream.read(at, stop, self._file.identity.tag):
-                    wanted = chunk[: stop - at]
+            async with slot(self.upstream.host):
+                async for chunk in self.upstream.read(position, stop, self._file.identity.tag):
+                    data = chunk[: stop - position]
                     if keep:
-                        await self._on_disk(self._file.write, at, wanted)
-                    at += len(wanted)
+                        await self._on_disk(self._file.write, position, data)
+                    position += len(data)
         except (OriginalChangedError, OriginalNotFoundError):
             await self.forget()
             raise
-        if at < stop:
+        if position < stop:
             raise SourceUnavailableError(
                 "The upstream server sent fewer bytes than were requested."
             )
@@ -221,7 +221,7 @@ class RangedOriginal:
             await self._context.threads.run(work, *arguments, timeout=LONG)
         except OSError as error:
             raise SourceUnavailableError(
-                "The disk on which the original is kept fails at the moment."
+                "The disk of this original fails at the moment."
             ) from error
 
 
@@ -230,10 +230,10 @@ class RangedOriginals:
 
     def __init__(self, context: SourceContext) -> None:
         self._context = context
-        self._open: Lru[str, RangedOriginal] = Lru(_KEPT_OPEN)
-        self._whole: Lru[str, None] = Lru(_REMEMBERED, seconds=_WHOLE_SECONDS)
-        self._starts: SingleFlight[str, None] = SingleFlight()
-        self._checks: SingleFlight[str, IiifServerError | None] = SingleFlight()
+        self._open: Lru[str, RangedOriginal] = Lru(_MAX_OPEN)
+        self._without_ranges: Lru[str, None] = Lru(_MAX_WHOLE, seconds=_WHOLE_TTL)
+        self._start_flights: SingleFlight[str, None] = SingleFlight()
+        self._confirm_flights: SingleFlight[str, IiifServerError | None] = SingleFlight()
         self._failures: RecentFailures[str] = RecentFailures(context.fetcher.options.failure_ttl)
 
     def __repr__(self) -> str:
@@ -247,7 +247,7 @@ class RangedOriginals:
         original is not a TIFF. Raises the errors of `RangeUpstream.start`.
         """
         opened = None
-        for tries_left in reversed(range(_TRIES)):
+        for tries_left in reversed(range(_MAX_ATTEMPTS)):
             ranged = await self._find(name, upstream)
             if ranged is not None and await self._has_changed(name, ranged):
                 ranged = await self._find(name, upstream)
@@ -274,11 +274,11 @@ class RangedOriginals:
         if ranged is None or gone or ranged.place != digest(upstream.place):
             if ranged is not None:
                 self._open.remove(name)
-            if name in self._whole:
+            if name in self._without_ranges:
                 return None
-            await self._starts.run(name, lambda: self._start(name, upstream))
+            await self._start_flights.run(name, lambda: self._start(name, upstream))
             ranged = self._open.get(name)
-            if ranged is None and name not in self._whole:
+            if ranged is None and name not in self._without_ranges:
                 raise removed_error()
         elif ranged.upstream != upstream:
             ranged.upstream = upstream  # with the current credentials
@@ -289,11 +289,11 @@ class RangedOriginals:
         try:
             file = await self._context.threads.run(SparseFile.open, path, timeout=LONG)
             if file is None or file.identity.place != digest(upstream.place):
-                file = await self._first(name, upstream)
+                file = await self._fetch_start(name, upstream)
         except OSError as error:
-            raise SourceUnavailableError("The original could not be kept on disk.") from error
+            raise SourceUnavailableError("The original could not be stored on disk.") from error
         if file is None:
-            self._whole.put(name, None)
+            self._without_ranges.put(name, None)
             return
         store = self._context.fetcher.store
         if store is not None:
@@ -301,11 +301,11 @@ class RangedOriginals:
             await self._context.threads.run(store.add_parts, path, present, 0, timeout=LONG)
         self._open.put(name, RangedOriginal(name, file, upstream, self._context))
 
-    async def _first(self, name: str, upstream: RangeUpstream) -> SparseFile | None:
+    async def _fetch_start(self, name: str, upstream: RangeUpstream) -> SparseFile | None:
         self._failures.raise_recent(name)
         fetcher = self._context.fetcher
         try:
-            async with fetcher.range_turn(upstream.host):
+            async with fetcher.range_slot(upstream.host):
                 start = await upstream.start(FIRST_BYTES)
         except IiifServerError as error:
             if not isinstance(error, SourceBusyError):
@@ -324,7 +324,7 @@ class RangedOriginals:
 
         def create() -> SparseFile:
             path = self._context.folder / FOLDER / digest(name)
-            file = SparseFile.create(path, identity, incoming.reserve())
+            file = SparseFile.create(path, identity, incoming.temporary_path())
             file.write(0, start.data)
             return file
 
@@ -335,7 +335,7 @@ class RangedOriginals:
         options, loop = self._context.fetcher.options, asyncio.get_running_loop()
         if options.refresh_after is None or loop.time() - ranged.checked < options.refresh_after:
             return False
-        check = self._context.fetcher.start(self._checks.run(name, ranged.confirm))
+        check = self._context.fetcher.start(self._confirm_flights.run(name, ranged.confirm))
         await asyncio.wait({check}, timeout=options.refresh_wait)
         if not check.done():
             return False
@@ -343,7 +343,7 @@ class RangedOriginals:
         if isinstance(error, OriginalNotFoundError):
             raise error
         if error is not None and not isinstance(error, OriginalChangedError):
-            identifier, outcome = f"{self._context.type}:{name}", "; what is kept is served"
+            identifier, outcome = f"{self._context.type}:{name}", "; the stored copy is served"
             self._context.observer(failure(identifier, ranged.upstream, error, outcome))
             ranged.checked = loop.time() - options.refresh_after + options.failure_ttl
         return isinstance(error, OriginalChangedError)

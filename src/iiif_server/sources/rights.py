@@ -34,8 +34,8 @@ def checked_rights(text: str) -> str:
     known = _KNOWN.get(host[1]) if host else None
     if _URI.fullmatch(text) and (known is None or known.fullmatch(text)):
         return text
-    meant = probable_uri(text)
-    hint = f"; did you mean {meant}?" if meant else f", as {_EXAMPLE}"
+    suggestion = probable_uri(text)
+    hint = f"; did you mean {suggestion}?" if suggestion else f", as {_EXAMPLE}"
     raise ValueError(
         "must be the URI of a licence at creativecommons.org or of a statement at "
         f"rightsstatements.org{hint}"

@@ -20,18 +20,18 @@ class Slots:
         self._hosts: dict[str, asyncio.Semaphore] = {}
         self._users: Counter[str] = Counter()
         self._queue_timeout = queue_timeout
-        self._taken = 0
+        self._in_use = 0
 
     def __repr__(self) -> str:
-        return f"<Slots {self._taken} taken, for {len(self._hosts)} hosts>"
+        return f"<Slots {self._in_use} taken, for {len(self._hosts)} hosts>"
 
     @property
-    def taken(self) -> int:
+    def in_use(self) -> int:
         """Number of slots in use."""
-        return self._taken
+        return self._in_use
 
     @asynccontextmanager
-    async def one(self, host: str) -> AsyncIterator[None]:
+    async def acquire(self, host: str) -> AsyncIterator[None]:
         """Slot for a fetch from this host. Raises SourceBusyError after the queue timeout."""
         async with AsyncExitStack() as stack:
             slots_of_host = self._hosts.setdefault(host, asyncio.Semaphore(self._per_host))
@@ -43,13 +43,13 @@ class Slots:
                     await stack.enter_async_context(self._all)
             except TimeoutError as error:
                 raise SourceBusyError(
-                    "Too many originals are being fetched at the moment; please ask again soon."
+                    "Too many originals are being fetched at the moment; please try again soon."
                 ) from error
-            self._taken += 1
+            self._in_use += 1
             try:
                 yield
             finally:
-                self._taken -= 1
+                self._in_use -= 1
 
     def _leave(self, host: str) -> None:
         self._users[host] -= 1

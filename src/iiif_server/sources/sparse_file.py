@@ -127,15 +127,15 @@ class SparseFile:
             raise
         return cls(path, descriptor, record, identity)
 
-    def write(self, at: int, data: bytes) -> None:
+    def write(self, position: int, data: bytes) -> None:
         """Write bytes of the original, and record them. Raises OSError."""
-        rest, offset = memoryview(data), at
+        rest, offset = memoryview(data), position
         while rest:
             written = os.pwrite(self.descriptor, rest, offset)
             rest, offset = rest[written:], offset + written
         # One call per line, so that lines of several processes do not mix.
-        os.write(self._record, f"{at} {at + len(data)} {crc32(data)}\n".encode())
-        self._add((at, at + len(data)))
+        os.write(self._record, f"{position} {position + len(data)} {crc32(data)}\n".encode())
+        self._add((position, position + len(data)))
 
     def reload(self) -> None:
         """Read and verify the extents that other processes have recorded since. Raises OSError."""
@@ -166,11 +166,13 @@ class SparseFile:
             self._present = merge_extents([*self._present, extent])
 
     def _checksum(self, extent: Extent) -> int:
-        value, (at, stop) = 0, extent
-        while at < stop and (data := os.pread(self.descriptor, min(_CHUNK, stop - at), at)):
+        value, (position, stop) = 0, extent
+        while position < stop and (
+            data := os.pread(self.descriptor, min(_CHUNK, stop - position), position)
+        ):
             value = crc32(data, value)
-            at += len(data)
-        return value if at == stop else -1
+            position += len(data)
+        return value if position == stop else -1
 
 
 def sparse_files(folder: Path) -> Iterator[tuple[Path, int, int, float]]:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeVar
 
 from iiif_server.iiif.identifier import split_page
 from iiif_server.sources.base import Source, SourceContext, TypeOptions
-from iiif_server.sources.fetched import KeptOriginals
+from iiif_server.sources.fetched import FetchedOriginals
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.ranged import RangedOriginals
 from iiif_server.sources.upstreams import RangeUpstream, Upstream
@@ -34,7 +34,7 @@ class StoredSource(Source[Options]):
 
     def __init__(self, context: SourceContext, options: Options) -> None:
         super().__init__(context, options)
-        self._kept = KeptOriginals(context)
+        self._fetched = FetchedOriginals(context)
         self._ranged = RangedOriginals(context)
 
     @property
@@ -51,10 +51,12 @@ class StoredSource(Source[Options]):
     async def is_here(self, name: str) -> bool:
         """Whether the original is stored as a whole."""
         whole, _ = split_page(name)
-        return await self._kept.has(name) or (whole != name and await self._kept.has(whole))
+        return await self._fetched.has(name) or (whole != name and await self._fetched.has(whole))
 
     @asynccontextmanager
-    async def held(self, name: str, upstream: _Upstream, path: str) -> AsyncIterator[OpenedFile]:
+    async def hold_stored(
+        self, name: str, upstream: _Upstream, path: str
+    ) -> AsyncIterator[OpenedFile]:
         """Yield the stored original of this name, after fetching it if it is missing.
 
         `path` is that of the URL, or the key: its extension may be that of a TIFF. Raises the
@@ -63,10 +65,10 @@ class StoredSource(Source[Options]):
         ranges = self.options.ranges
         if (
             ranges == "always" or (ranges == "tiff" and _TIFF.search(path))
-        ) and not await self._kept.has(name):
+        ) and not await self._fetched.has(name):
             async with self._ranged.hold(name, upstream) as opened:
                 if opened is not None:
                     yield opened
                     return
-        async with self._kept.hold(name, upstream) as opened:
+        async with self._fetched.hold(name, upstream) as opened:
             yield opened

@@ -15,9 +15,9 @@ from unicodedata import normalize
 
 from iiif_server.sources.provenance import digest
 
-_LONGEST_NAME = 240
+_MAX_NAME = 240
 """Maximum bytes of one part of a path; file systems accept 255."""
-_SAME_EVERYWHERE = frozenset(string.ascii_lowercase + string.digits + " !#$%&'()+,-./;=@[]^_`{}~")
+_CASELESS = frozenset(string.ascii_lowercase + string.digits + " !#$%&'()+,-./;=@[]^_`{}~")
 """Characters that all file systems store unchanged."""
 PROBE = ".probe-\xe9"
 """Name of an empty folder that shows whether its disk folds case or Unicode normalisation."""
@@ -91,16 +91,16 @@ def is_file_name(name: str) -> bool:
     """Whether a name, with its slashes, can be the path of a file."""
     return (
         all(
-            part and not part.startswith(".") and len(part.encode()) <= _LONGEST_NAME
+            part and not part.startswith(".") and len(part.encode()) <= _MAX_NAME
             for part in name.split("/")
         )
-        and len(name.encode()) <= 4 * _LONGEST_NAME
+        and len(name.encode()) <= 4 * _MAX_NAME
     )
 
 
 def is_distinct(name: str) -> bool:
     """Whether no other distinct name can be the same file on any disk."""
-    return _SAME_EVERYWHERE.issuperset(name) and not any(
+    return _CASELESS.issuperset(name) and not any(
         part.endswith((".", " "))
         for part in name.split("/")  # Windows removes dots and spaces at the end
     )

@@ -21,9 +21,9 @@ Quote = Callable[[str, bool], str]
 
 _BRACES = re.compile(r"\{([^{}]*)\}((?<=\{dir\})/)?")
 _FIELD = re.compile(r"([^{}\[\]]*)(?:\[(-?[0-9]{1,4})?:(-?[0-9]{1,4})?\])?")
-_HARMLESS = re.compile(r"[^\s./\\%;?&=\x00-\x1f\x7f][^/\\%;?&=\x00-\x1f\x7f]*")
+_SAFE_NAME = re.compile(r"[^\s./\\%;?&=\x00-\x1f\x7f][^/\\%;?&=\x00-\x1f\x7f]*")
 """Fast check for listings: most names match, and are safe on all servers."""
-_LAYERS = 8
+_MAX_LAYERS = 8
 """Maximum number of layers of percent-encoding in a name."""
 
 
@@ -53,7 +53,9 @@ class Template:
         """Parse a template. Raises ValueError, with the existing fields if one is unknown."""
         self.text = text
         self._parts = tuple(_parse(text))
-        if _misleads("".join(part if isinstance(part, str) else "x" for part in self._parts)):
+        if _has_dot_segments(
+            "".join(part if isinstance(part, str) else "x" for part in self._parts)
+        ):
             raise ValueError("a template must not have . or .. between its slashes")
 
     def __repr__(self) -> str:
@@ -95,29 +97,29 @@ class Template:
             value = quote(values[part.name][part.part], part.in_query)
             if value and part.slash:
                 value += "/"
-            elif not (part.in_query or part.slash) and any(map(_has_empty, _layers(value))):
+            elif not (part.in_query or part.slash) and any(map(_has_empty, _decoded_layers(value))):
                 raise _not_found()
             result.append(value)
         expanded = "".join(result)
-        if misleads(expanded):
+        if is_unsafe_path(expanded):
             raise _not_found()
         return expanded
 
 
-def misleads(path: str) -> bool:
+def is_unsafe_path(path: str) -> bool:
     """Whether a path has dot segments or control characters, also after decoding it repeatedly.
 
     True also for more than eight layers of percent-encoding.
     """
     try:
-        return any(map(_misleads, _layers(path)))
+        return any(map(_has_dot_segments, _decoded_layers(path)))
     except OriginalNotFoundError:
         return True
 
 
-def may_be_a_name(name: str) -> bool:
+def is_valid_name(name: str) -> bool:
     """Whether `expand` accepts the name of a file or folder."""
-    if _HARMLESS.fullmatch(name):
+    if _SAFE_NAME.fullmatch(name):
         return True
     try:
         Template("{name}").expand(name)
@@ -152,28 +154,28 @@ def _literal(text: str) -> str:
     return text
 
 
-def _field(written: re.Match[str], *, in_query: bool) -> _Field:
-    match = _FIELD.fullmatch(written[1])
-    if match is None or (match[1] == "page" and written[1] != "page"):
+def _field(braces: re.Match[str], *, in_query: bool) -> _Field:
+    match = _FIELD.fullmatch(braces[1])
+    if match is None or (match[1] == "page" and braces[1] != "page"):
         raise ValueError(
-            f"{{{written[1]}}} is not a field: a part of one is written {{name[0:2]}}, and "
+            f"{{{braces[1]}}} is not a field: a part of one is written {{name[0:2]}}, and "
             "{page} has no parts"
         )
     if match[1] not in FIELDS:
-        exist = ", ".join(f"{{{field}}}" for field in FIELDS)
-        near = difflib.get_close_matches(match[1], FIELDS, 1, cutoff=0.5)
-        hint = f"; did you mean {{{near[0]}}}?" if near else ""
-        raise ValueError(f"there is no field {{{match[1]}}}: there are {exist}{hint}")
+        existing = ", ".join(f"{{{field}}}" for field in FIELDS)
+        similar = difflib.get_close_matches(match[1], FIELDS, 1, cutoff=0.5)
+        hint = f"; did you mean {{{similar[0]}}}?" if similar else ""
+        raise ValueError(f"there is no field {{{match[1]}}}: there are {existing}{hint}")
     start, stop = (int(number) if number else None for number in match.groups()[1:])
-    return _Field(match[1], slice(start, stop), bool(written[2]), in_query)
+    return _Field(match[1], slice(start, stop), bool(braces[2]), in_query)
 
 
-def _layers(text: str) -> Iterator[str]:
+def _decoded_layers(text: str) -> Iterator[str]:
     """Yield a text, and the text percent-decoded repeatedly until nothing changes.
 
     Raises OriginalNotFoundError for too many layers.
     """
-    for _ in range(_LAYERS):
+    for _ in range(_MAX_LAYERS):
         yield text
         decoded = unquote(text)
         if decoded == text:
@@ -186,7 +188,7 @@ def _has_empty(path: str) -> bool:
     return not all(re.split(r"[/\\]", path))
 
 
-def _misleads(text: str) -> bool:
+def _has_dot_segments(text: str) -> bool:
     """Whether a server could take a part of a text for a dot segment, or truncate the text.
 
     Path parameters and white space may follow the dots.

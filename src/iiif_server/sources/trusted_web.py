@@ -16,7 +16,7 @@ from pydantic import field_validator, model_validator
 from iiif_server.errors import UntrustedUrlError
 from iiif_server.options import ConflictError, Expects, Listed
 from iiif_server.sources.opening import OpenedFile
-from iiif_server.sources.templates import misleads
+from iiif_server.sources.templates import is_unsafe_path
 from iiif_server.sources.web import FetchedOptions, FetchedSource
 
 
@@ -131,17 +131,17 @@ class TrustedWebSource(FetchedSource[TrustedWebOptions]):
         return self._hold_url(location, headers)
 
     def _hold_url(
-        self, written: str, headers: Mapping[str, str]
+        self, location: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[OpenedFile]:
         # Clients do not send fragments: URLs that differ only in these are one original.
-        url = written.partition("#")[0]
+        url = location.partition("#")[0]
         if not self.options.trust.includes(url):
             raise UntrustedUrlError("The URL in this identifier is not one that this type trusts.")
         # An original fetched with its own credentials is stored under a name that no identifier
         # can have, so that no client gets it by its URL.
-        kept_as = f"with-headers/{encode_url(url)}" if headers else encode_url(url)
+        stored_name = f"with-headers/{encode_url(url)}" if headers else encode_url(url)
         upstream = self.upstream(url, self.options.trust.includes, headers)
-        return self.held(kept_as, upstream, url.partition("?")[0])
+        return self.hold_stored(stored_name, upstream, url.partition("?")[0])
 
 
 class Trust:
@@ -156,13 +156,13 @@ class Trust:
 
     def includes(self, url: str) -> bool:
         """Whether a URL is trusted."""
-        asked = requested(url)
-        if asked is None:
+        normalised = requested(url)
+        if normalised is None:
             return False
-        if str(asked).startswith(self._prefixes):
+        if str(normalised).startswith(self._prefixes):
             return True
         regex = self._regex
-        return bool(regex and regex.fullmatch(url) and regex.fullmatch(str(asked)))
+        return bool(regex and regex.fullmatch(url) and regex.fullmatch(str(normalised)))
 
 
 def encode_url(url: str) -> str:
@@ -177,30 +177,31 @@ def decode_url(name: str) -> str:
     """
     bare = name.rstrip("=")
     if "+" in bare or "/" in bare:
-        raise _no_url()
+        raise _not_a_url()
     padded = bare + "=" * (-len(bare) % 4)
     try:
         return base64.b64decode(padded, altchars=b"-_", validate=True).decode("utf-8")
     except (binascii.Error, ValueError) as error:
-        raise _no_url() from error
+        raise _not_a_url() from error
 
 
-def _no_url() -> UntrustedUrlError:
+def _not_a_url() -> UntrustedUrlError:
     return UntrustedUrlError("The name in this identifier is not a URL in URL-safe base 64.")
 
 
 def requested(url: str) -> httpx.URL | None:
     """Normalise a URL as it would be requested; None for an invalid or ambiguous one.
 
-    Ambiguous are URLs with user names, white space or backslashes, or with a path that `misleads`.
+    Ambiguous are URLs with user names, white space or backslashes, or with an unsafe path
+    (`is_unsafe_path`).
     """
     if not url.isprintable() or any(character in url for character in " \\"):
         return None
     try:
-        asked = httpx.URL(url)
+        normalised = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError):
         return None
-    if asked.scheme not in {"http", "https"} or not asked.host or asked.userinfo:
+    if normalised.scheme not in {"http", "https"} or not normalised.host or normalised.userinfo:
         return None
     path = url.partition("?")[0].partition("#")[0]
-    return None if misleads(path) else asked
+    return None if is_unsafe_path(path) else normalised

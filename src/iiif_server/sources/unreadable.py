@@ -37,9 +37,9 @@ class Survey:
     """Number of checked files and folders."""
     unreadable: dict[int, Unreadable] = field(default_factory=dict)
     """Unreadable files and folders, by errno."""
-    leaving: Unreadable | None = None
+    outside_links: Unreadable | None = None
     """Links to targets outside of the folder."""
-    leads_to: str = ""
+    link_target: str = ""
     """Target of the first such link."""
     folder_to_follow: str = ""
     """Folder of this target, or the target itself if it is a folder."""
@@ -56,11 +56,13 @@ class Survey:
         with suppress(OSError):
             target = os.path.realpath(path, strict=True)
             if containing(target, allowed) is None:
-                if self.leaving is None:
-                    self.leaving, self.leads_to = Unreadable(Path(path)), target
-                    led_to = Path(target)
-                    self.folder_to_follow = str(led_to if led_to.is_dir() else led_to.parent)
-                self.leaving.number += 1
+                if self.outside_links is None:
+                    self.outside_links, self.link_target = Unreadable(Path(path)), target
+                    target_path = Path(target)
+                    self.folder_to_follow = str(
+                        target_path if target_path.is_dir() else target_path.parent
+                    )
+                self.outside_links.number += 1
 
     def add(self, path: Path, error: OSError) -> None:
         """Count a file or folder that cannot be read, unless it does not exist any more."""
@@ -76,7 +78,7 @@ def check_can_enter(folder: Path) -> None:
 def find_unreadable(
     folder: Path,
     links: Sequence[Path] = (),
-    most_entries: int = _MAX_ENTRIES,
+    max_entries: int = _MAX_ENTRIES,
     seconds: float = _SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Survey:
@@ -94,7 +96,7 @@ def find_unreadable(
         try:
             check_can_enter(at)
             for entry in _visible(at):
-                if survey.entries >= most_entries or clock() >= end:
+                if survey.entries >= max_entries or clock() >= end:
                     survey.is_complete = False
                     return survey
                 if entry.is_symlink():

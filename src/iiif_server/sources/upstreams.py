@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from iiif_server.errors import IiifServerError, OriginalNotFoundError
+from iiif_server.sources.deprecated import warn_renamed
 from iiif_server.sources.provenance import Validators
 from iiif_server.telemetry.events import FetchFailed, OriginalMissing
 
@@ -30,13 +31,23 @@ class Upstream(Protocol):
     def shown(self) -> str:
         """URL for logs, without secrets."""
 
-    async def bring(self, target: Path, known: Validators) -> Arrival | None:
+    async def fetch(self, target: Path, known: Validators) -> Arrival | None:
         """Fetch the original into a file, atomically; None if it has not changed by `known`.
 
         A file with the same bytes stays unchanged; otherwise its size or its modification time
         changes. Raises OriginalNotFoundError, OriginalTooLargeError, UnsupportedOriginalError,
         SourceBusyError, SourceTimedOutError, NoSpaceForOriginalError or SourceUnavailableError.
         """
+
+
+async def fetch_original(upstream: Upstream, target: Path, known: Validators) -> Arrival | None:
+    """Call `fetch` of an upstream, or its deprecated name `bring`, which a plug-in may define."""
+    bring = getattr(upstream, "bring", None)
+    if bring is None:
+        return await upstream.fetch(target, known)
+    warn_renamed(f"{type(upstream).__name__}.bring", "fetch")
+    arrival: Arrival | None = await bring(target, known)
+    return arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,7 @@ class RangeUpstream(Protocol):
 def failure(
     identifier: str, upstream: Upstream | RangeUpstream, error: IiifServerError, outcome: str = ""
 ) -> FetchFailed:
-    """Event of a failed fetch, with URL, cause, and an `outcome` such as `; what is kept stays`."""
+    """Event of a failed fetch, with URL, cause and `outcome`, as `; the stored copy is served`."""
     cause = f": {error.__cause__!r}" if error.__cause__ else ""
     return FetchFailed(identifier, f"{error} ({upstream.shown}{cause}){outcome}")
 

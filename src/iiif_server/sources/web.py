@@ -103,7 +103,7 @@ class WebSource(FetchedSource[WebOptions]):
     def _hold(self, kept: str, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile]:
         url = self._template.expand(name, page, quote=as_url)
         upstream = self.upstream(url, lambda _: True)
-        return self.held(kept, upstream, url.partition("?")[0])
+        return self.hold_stored(kept, upstream, url.partition("?")[0])
 
     def locate(self, name: str, page: int = 1) -> Iterator[Step]:
         """Steps of the search: the folder of fetched originals, and the URL."""

@@ -75,7 +75,7 @@ class AccessHandler(logging.StreamHandler[Any]):
 def _access_text(answered: Answered) -> str:
     return (
         f'{answered.peer} - "{answered.method} {shown_path(answered)} HTTP/{answered.http}" '
-        f"{answered.status} {answered.size} {answered.seconds:.4f}{_course(answered)}"
+        f"{answered.status} {answered.size} {answered.seconds:.4f}{_engine_and_stages(answered)}"
     )
 
 
@@ -109,9 +109,9 @@ def log_event(event: Event) -> None:
         logger.log(level, "%s %s", type(event).__name__, values, extra={"told": event})
 
 
-def _blocks(told: object) -> Mapping[str, str]:
+def _blocks(event: object) -> Mapping[str, str]:
     """Return the values of an event that have several lines, by name."""
-    values = {name: getattr(told, name, "").strip("\n") for name in _BLOCKS}
+    values = {name: getattr(event, name, "").strip("\n") for name in _BLOCKS}
     return {name: value for name, value in values.items() if "\n" in value}
 
 
@@ -130,7 +130,7 @@ def shown_path(answered: Answered) -> str:
     return _cut(path, _PATH)
 
 
-def _course(answered: Answered) -> str:
+def _engine_and_stages(answered: Answered) -> str:
     """Format the engine of a response and the durations of its stages."""
     engine = f" engine={answered.engine}" if answered.engine else ""
     if answered.stages is None:
@@ -149,7 +149,9 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format a record as one line, and the lines of a traceback with `|` in front."""
         blocks = _blocks(getattr(record, "told", None)).values()
-        return "\n".join([super().format(record), *(_marked(text[-_BLOCK:]) for text in blocks)])
+        return "\n".join(
+            [super().format(record), *(_quoted_lines(text[-_BLOCK:]) for text in blocks)]
+        )
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Format the message as one line, with the request id."""
@@ -162,7 +164,7 @@ class LineFormatter(logging.Formatter):
         | tuple[None, None, None],
     ) -> str:
         """Format the traceback with `|` in front of each line."""
-        return _marked(super().formatException(ei))
+        return _quoted_lines(super().formatException(ei))
 
 
 class JsonFormatter(logging.Formatter):
@@ -187,34 +189,34 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(content)
 
 
-def _marked(text: str) -> str:
+def _quoted_lines(text: str) -> str:
     return "\n".join(f"  | {_visible(line)}" for line in text.split("\n"))
 
 
 def _facts(record: logging.LogRecord) -> Mapping[str, Any]:
-    told = getattr(record, "told", None)
-    if told is None:
+    reported = getattr(record, "told", None)
+    if reported is None:
         return {"event": "Message", "message": record.getMessage()}
-    if isinstance(told, Answered):
-        return _answered(told)
-    values = {name: _short(value) for name, value in asdict(told).items()}
-    return {"event": type(told).__name__, **values}
+    if isinstance(reported, Answered):
+        return _answered(reported)
+    values = {name: _short(value) for name, value in asdict(reported).items()}
+    return {"event": type(reported).__name__, **values}
 
 
-def _answered(told: Answered) -> Mapping[str, Any]:
-    stages = told.stages.seconds if told.stages else {}
+def _answered(answered: Answered) -> Mapping[str, Any]:
+    stages = answered.stages.seconds if answered.stages else {}
     return {
         "event": "Answered",
-        "peer": told.peer,
-        "method": told.method,
-        "path": shown_path(told),
-        "http": told.http,
-        "status": told.status,
-        "bytes": told.size,
-        "seconds": round(told.seconds, 6),
-        "route": told.route,
-        "version": told.version,
-        "engine": told.engine,
+        "peer": answered.peer,
+        "method": answered.method,
+        "path": shown_path(answered),
+        "http": answered.http,
+        "status": answered.status,
+        "bytes": answered.size,
+        "seconds": round(answered.seconds, 6),
+        "route": answered.route,
+        "version": answered.version,
+        "engine": answered.engine,
         "stages": {stage: round(seconds, 6) for stage, seconds in stages.items()},
     }
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_SERVER_FAULT = 500
+_SERVER_ERROR = 500
 _MISSING = (
     "Traces are wanted, and what they need is not installed: pip install 'iiif-server[otel]'."
 )
@@ -45,7 +45,7 @@ class Tracer(Protocol):
         """Send the remaining spans, and stop."""
 
 
-def wanted(options: TracingOptions, environment: Mapping[str, str]) -> bool:
+def is_enabled(options: TracingOptions, environment: Mapping[str, str]) -> bool:
     """Whether tracing is on, by the settings or else by the environment."""
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
@@ -63,7 +63,7 @@ def open_tracer(options: TracingOptions) -> Tracer | None:
     only the environment does, the server logs a warning, because many programs share these
     variables.
     """
-    if not wanted(options, os.environ):
+    if not is_enabled(options, os.environ):
         return None
     try:
         provider = _exporting_provider()
@@ -120,7 +120,7 @@ class Traces:
             start_time=began,
             attributes=_attributes(answered),
         )
-        if answered.status >= _SERVER_FAULT:
+        if answered.status >= _SERVER_ERROR:
             span.set_status(self._error)
         if answered.stages is not None and span.is_recording():
             # Stages have another clock, which is monotonic.

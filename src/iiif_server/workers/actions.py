@@ -7,7 +7,7 @@ from typing import Any
 
 from iiif_server.errors import IiifServerError, OriginalTooComplexError, WorkerDiedError
 from iiif_server.workers.admission import Demand, Lane
-from iiif_server.workers.affinity import Memory
+from iiif_server.workers.affinity import OpenOriginals
 
 MAX_SUSPENDED = 30.0
 """Maximum total seconds for which a job is suspended. After that it runs at its low priority,
@@ -30,12 +30,12 @@ class Death(StrEnum):
 
     def error(self) -> IiifServerError:
         """Error of a job that is not repeated after this death."""
-        if self in _TOO_MUCH:
-            return OriginalTooComplexError(_TOO_MUCH[self])
-        return WorkerDiedError("The image could not be made.")
+        if self in _OVER_LIMIT_TEXTS:
+            return OriginalTooComplexError(_OVER_LIMIT_TEXTS[self])
+        return WorkerDiedError("The image could not be rendered.")
 
 
-_TOO_MUCH = {
+_OVER_LIMIT_TEXTS = {
     Death.ABORTED: "Decoding this original takes more memory than is allowed, or is impossible.",
     Death.OVERTIME: "Decoding this original takes more processor time than is allowed.",
 }
@@ -57,10 +57,10 @@ class ScheduledJob:
     """Number of later jobs that have begun first because of affinity."""
     passed: int = 0
     """Number of jobs of lower lanes that have begun while this one waited."""
-    tries: int = 0
-    alone: bool = False
+    attempts: int = 0
+    exclusive: bool = False
     """Whether no expensive job may run at the same time, since its last worker was killed."""
-    given_up: bool = False
+    abandoned: bool = False
     """Whether the caller no longer waits for the result."""
     suspended: float = 0.0
     """Total seconds of suspension, up to the last resumption."""
@@ -76,7 +76,7 @@ class ScheduledWorker:
     """Worker process in the scheduler."""
 
     number: int
-    memory: Memory
+    memory: OpenOriginals
     job: ScheduledJob | None = None
     deadline: float = math.inf
     jobs: int = 0

@@ -20,7 +20,7 @@ TILE_BYTES = 200_000_000
 TILE_EFFORT = 250_000_000
 """Maximum effort of a job in the tile lane, in JPEG pixels to decode: about a second."""
 
-_CPUS_A_JOB = 2
+_CPUS_PER_JOB = 2
 """CPUs that one job keeps busy: builds decode and encode at the same time."""
 MAX_PASSED = 64
 """Maximum jobs of lower lanes that begin before a waiting job: the tiles of about a second."""
@@ -78,17 +78,17 @@ class Capacity:
         """Maximum background jobs that do not slow down this number of foreground jobs."""
         if not foreground:
             return self.background
-        return min(self.background, max(0, self.cpus // _CPUS_A_JOB - foreground))
+        return min(self.background, max(0, self.cpus // _CPUS_PER_JOB - foreground))
 
 
 class Verdict(Enum):
     """Decision about a new job."""
 
-    TAKEN = "taken"
+    ADMITTED = "taken"
     """The job runs now or waits."""
     BUSY = "busy"
     """Too many jobs wait already."""
-    NEVER = "never"
+    TOO_LARGE = "never"
     """The job needs more memory than all jobs together may use."""
 
 
@@ -101,11 +101,11 @@ def lane_of(pixels: int, bytes_: int, effort: int) -> Lane:
 def admit(demand: Demand, waiting: Sequence[Demand], capacity: Capacity) -> Verdict:
     """Decision about a new job, from the waiting jobs."""
     if demand.lane is Lane.TILE:
-        return Verdict.TAKEN
+        return Verdict.ADMITTED
     if demand.bytes > capacity.bytes:
-        return Verdict.NEVER
+        return Verdict.TOO_LARGE
     before = sum(other.lane is demand.lane for other in waiting)
-    return Verdict.TAKEN if before < capacity.queue else Verdict.BUSY
+    return Verdict.ADMITTED if before < capacity.queue else Verdict.BUSY
 
 
 def may_begin(demand: Demand, running: Sequence[Demand], capacity: Capacity) -> bool:

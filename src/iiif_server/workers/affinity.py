@@ -11,7 +11,7 @@ MAX_OVERTAKEN = 8
 """Maximum times that affinity lets later jobs begin before a job."""
 
 
-Memory = Lru[str, None]
+OpenOriginals = Lru[str, None]
 """Originals that a worker has probably open."""
 
 
@@ -24,7 +24,7 @@ class Waiting:
     overtaken: int = 0
 
 
-def choose(waiting: Sequence[Waiting], idle: Sequence[Memory]) -> tuple[int, int]:
+def choose(waiting: Sequence[Waiting], idle: Sequence[OpenOriginals]) -> tuple[int, int]:
     """Indices of the next job and of the idle worker for it; neither sequence may be empty.
 
     The result is the first of LOOK_AHEAD jobs whose original an idle worker has open, with that

@@ -10,7 +10,7 @@ import re
 import signal
 from collections.abc import Mapping, Sequence
 
-_KEPT = re.compile(
+_INHERITED = re.compile(
     r"PATH|HOME|LANG|LANGUAGE|LC_[A-Z]+|TZ"
     r"|LD_LIBRARY_PATH|LD_PRELOAD|DYLD_[A-Z_]+|MALLOC_[A-Z_]+|GLIBC_TUNABLES"
     r"|PYTHON[A-Z]+|VIPS_[A-Z_]+",
@@ -21,7 +21,7 @@ _KEPT = re.compile(
 SIGNALS_OF_SERVER = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 """Signals that terminals and systemd send to all processes of a service. Workers ignore them: a
 worker ends when its server process ends it, or has ended."""
-_ONE_THREAD = dict.fromkeys(
+_SINGLE_THREADED = dict.fromkeys(
     (
         "OPENBLAS_NUM_THREADS",
         "OMP_NUM_THREADS",
@@ -35,21 +35,23 @@ _ONE_THREAD = dict.fromkeys(
 """Variables that keep libraries from starting threads on import, before the sandbox is applied."""
 
 
-def kept(environment: Mapping[str, str]) -> dict[str, str]:
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables of the server that worker processes get."""
-    return {name: value for name, value in environment.items() if _KEPT.fullmatch(name)}
+    return {name: value for name, value in environment.items() if _INHERITED.fullmatch(name)}
 
 
-def of_worker(environment: Mapping[str, str], search_path: Sequence[str]) -> dict[str, str]:
+def worker_environment(
+    environment: Mapping[str, str], search_path: Sequence[str]
+) -> dict[str, str]:
     """Environment for starting a worker process.
 
     `search_path` is the module search path of the server, so that workers find the same modules.
     """
     paths = os.pathsep.join(filter(None, search_path))
-    return kept(environment) | _ONE_THREAD | {"PYTHONPATH": paths}
+    return inherited(environment) | _SINGLE_THREADED | {"PYTHONPATH": paths}
 
 
 def release_threads() -> None:
     """Allow libraries that are loaded from now on to start threads."""
-    for name in _ONE_THREAD:
+    for name in _SINGLE_THREADED:
         os.environ.pop(name, None)

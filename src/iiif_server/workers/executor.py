@@ -19,7 +19,7 @@ from msgspec import Raw
 
 from iiif_server.exits import exit_in_words
 from iiif_server.workers import messages
-from iiif_server.workers.environment import SIGNALS_OF_SERVER, of_worker
+from iiif_server.workers.environment import SIGNALS_OF_SERVER, worker_environment
 from iiif_server.workers.messages import HEADER_BYTES, Answer, Call, MessageError, Ready, Start
 from iiif_server.workers.sandbox.confinement import Confinement, SandboxStatus
 
@@ -28,13 +28,13 @@ _START_SECONDS = 60.0
 """Timeout for the start of a worker, in seconds."""
 _CHUNK = 1 << 18
 """Maximum bytes of one read from a worker."""
-_LONGEST_ANSWER = 64 << 20
+_MIN_RESULT_LIMIT = 64 << 20
 """Maximum bytes of a result message; a job with a larger memory demand may return more."""
 _OUTPUT = 1 << 16
 """Maximum stored bytes of the standard error of a worker: the capacity of a pipe."""
-_FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.5
+_FIRST_POLL, _MAX_POLL = 0.001, 0.5
 """Shortest and longest interval of checks whether a process has ended; doubled each time."""
-_LINGER = 1.0
+_EXIT_SECONDS = 1.0
 """Seconds for which a process may run after it has closed its socket."""
 
 
@@ -44,7 +44,7 @@ class Exit:
 
     code: int | None
     """Exit code; negative: the number of a signal; None: the process has not ended yet."""
-    complaint: str = ""
+    reason: str = ""
     """Reason why the server killed it, or could not start it."""
     output: str = ""
     """Last output to its standard error."""
@@ -54,8 +54,8 @@ class Exit:
         """Reason in one line, for the log."""
         last = self.output.rstrip().rpartition("\n")[2]
         detail = f": {last}" if last and (self.code or 0) >= 0 else ""
-        if self.complaint:
-            return self.complaint
+        if self.reason:
+            return self.reason
         if self.code is None:
             return "it does not end though it was killed: its disk may hang"
         return exit_in_words(self.code) + detail
@@ -71,7 +71,7 @@ def start_call(
     name = messages.name_of(function)
     encoded = tuple(Raw(messages.encode(argument)) for argument in arguments)
     content = messages.encode(Start(name, encoded, confinement))
-    return Call(name, content, messages.result_of(function))
+    return Call(name, content, messages.return_type_of(function))
 
 
 class WorkerGoneError(Exception):
@@ -97,12 +97,12 @@ class WorkerProcess(Executor):
         self._loop = asyncio.get_running_loop()
         self._unsent = memoryview(b"")
         self._received = bytearray()
-        self._bound = _LONGEST_ANSWER
+        self._max_result = _MIN_RESULT_LIMIT
         self._type: Any = Ready
-        self._answer: Future[Any] | None = None
+        self._future: Future[Any] | None = None
         self._sent = True
         """Whether the message of the current job was sent."""
-        self._complaint = ""
+        self._kill_reason = ""
         self._killed = False
         self._output = b""
         self.pid = process.pid
@@ -128,17 +128,17 @@ class WorkerProcess(Executor):
 
         A background worker runs at a low priority, and can be suspended.
         """
-        mine, theirs = socket.socketpair()
+        server_end, worker_end = socket.socketpair()
         loop = asyncio.get_running_loop()
         try:
-            with theirs:
+            with worker_end:
                 process = await loop.run_in_executor(
-                    _starter, _start_process, theirs.fileno(), background
+                    _starter, _start_process, worker_end.fileno(), background
                 )
         except OSError as error:
-            mine.close()
+            server_end.close()
             raise WorkerGoneError(Exit(None, f"could not be started: {error}")) from error
-        return cls(process, mine)
+        return cls(process, server_end)
 
     async def set_up(self, start: Call) -> None:
         """Send the message of `start_call`, and wait until the worker is ready.
@@ -153,10 +153,10 @@ class WorkerProcess(Executor):
             self.result = messages.decode(ready.result, start.result)
         except TimeoutError as error:
             self.kill(f"was not ready within {_START_SECONDS:g} seconds")
-            raise WorkerGoneError(Exit(None, self._complaint)) from error
+            raise WorkerGoneError(Exit(None, self._kill_reason)) from error
         except MessageError as error:
             self.kill(f"sent what it may not send: {error}")
-            raise WorkerGoneError(Exit(None, self._complaint)) from error
+            raise WorkerGoneError(Exit(None, self._kill_reason)) from error
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call a function of a module in the worker; a future with its result.
@@ -167,14 +167,14 @@ class WorkerProcess(Executor):
         return self.send(messages.call(fn, *args, **kwargs))
 
     def send(
-        self, call: Call, descriptors: Sequence[int] = (), *, longest: int = _LONGEST_ANSWER
+        self, call: Call, descriptors: Sequence[int] = (), *, max_result: int = _MIN_RESULT_LIMIT
     ) -> Future[Any]:
         """Send an encoded call; a future with its result.
 
         `descriptors` are open files, the last arguments of the function. The worker is killed if
-        its result has more than `longest` bytes (at least 64 MiB are allowed).
+        its result has more than `max_result` bytes (at least 64 MiB are allowed).
         """
-        self._bound = max(longest, _LONGEST_ANSWER)
+        self._max_result = max(max_result, _MIN_RESULT_LIMIT)
         return self._send(call, descriptors)
 
     def suspend(self) -> None:
@@ -189,10 +189,10 @@ class WorkerProcess(Executor):
         """Resume a suspended worker."""
         self._process.send_signal(signal.SIGCONT)
 
-    def kill(self, complaint: str = "") -> None:
+    def kill(self, reason: str = "") -> None:
         """Kill the process; its job, if any, fails with WorkerGoneError."""
-        if complaint and not self._complaint:
-            self._complaint = f"killed because it {complaint}"
+        if reason and not self._kill_reason:
+            self._kill_reason = f"killed because it {reason}"
         self._killed = True
         self._process.kill()  # it polls first, so the id cannot be that of another process
         self._disconnect()
@@ -206,14 +206,14 @@ class WorkerProcess(Executor):
     # --- the socket -------------------------------------------------------------------------
 
     def _send(self, call: Call, descriptors: Sequence[int]) -> Future[Any]:
-        if self._answer is not None:
+        if self._future is not None:
             raise RuntimeError(f"{self!r} has a job already")
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         if self._socket.fileno() < 0:
             future.set_exception(WorkerGoneError(Exit(self._process.poll()), sent=False))
             return future
-        self._answer, self._type, self._sent = future, call.result, True
+        self._future, self._type, self._sent = future, call.result, True
         frame = memoryview(messages.framed(call.content))
         try:
             sent = socket.send_fds(self._socket, [frame], descriptors)
@@ -250,9 +250,9 @@ class WorkerProcess(Executor):
         if len(self._received) < HEADER_BYTES:
             return
         length = int.from_bytes(self._received[:HEADER_BYTES], "big")
-        if self._answer is None:
-            self.kill("sent something without being asked")
-        elif length > self._bound:
+        if self._future is None:
+            self.kill("sent a message without a job")
+        elif length > self._max_result:
             self.kill(f"announced an answer of {length:,} bytes")
         elif len(self._received) > HEADER_BYTES + length:
             self.kill("sent more than an answer")
@@ -262,8 +262,8 @@ class WorkerProcess(Executor):
     def _receive(self) -> None:
         """Resolve the future of the job with the received message."""
         content = memoryview(self._received)[HEADER_BYTES:]
-        self._received, future = bytearray(), self._answer
-        self._note_output()
+        self._received, future = bytearray(), self._future
+        self._read_output()
         if future is None:
             return
         try:
@@ -277,7 +277,7 @@ class WorkerProcess(Executor):
         except MessageError as error:
             self.kill(f"sent what it may not send: {error}")
             return
-        self._answer = None
+        self._future = None
         if isinstance(result, Exception):
             future.set_exception(result)
         else:
@@ -287,7 +287,7 @@ class WorkerProcess(Executor):
         if answer.stale:
             return StaleWorkerError()
         if answer.failure is not None:
-            return messages.restore(answer.failure)
+            return messages.exception_of(answer.failure)
         return messages.decode(answer.result, self._type)
 
     def _disconnect(self) -> None:
@@ -298,23 +298,23 @@ class WorkerProcess(Executor):
         self._loop.remove_reader(descriptor)
         self._loop.remove_writer(descriptor)
         self._socket.close()
-        self._look(_FIRST_LOOK, self._loop.time() + _LINGER)
+        self._poll_exit(_FIRST_POLL, self._loop.time() + _EXIT_SECONDS)
 
     # --- the process ------------------------------------------------------------------------
 
-    def _look(self, delay: float, patience: float) -> None:
+    def _poll_exit(self, delay: float, give_up_at: float) -> None:
         """Check repeatedly whether the process has ended, without blocking."""
-        self._note_output()
+        self._read_output()
         code = self._process.poll()
-        if code is None and not self._killed and self._loop.time() > patience:
+        if code is None and not self._killed and self._loop.time() > give_up_at:
             self.kill("closed its socket and went on")
-        if code is None and self._loop.time() > patience:
-            self._fail(Exit(None, self._complaint))  # a hanging disk must not block the job
+        if code is None and self._loop.time() > give_up_at:
+            self._fail(Exit(None, self._kill_reason))  # a hanging disk must not block the job
         if code is None:
-            again = min(delay * 2, _LONGEST_LOOK)
-            self._loop.call_later(delay, self._look, again, patience)
+            next_delay = min(delay * 2, _MAX_POLL)
+            self._loop.call_later(delay, self._poll_exit, next_delay, give_up_at)
             return
-        found = Exit(code, self._complaint, self._output.decode(errors="backslashreplace"))
+        found = Exit(code, self._kill_reason, self._output.decode(errors="backslashreplace"))
         if self._process.stderr is not None:
             self._process.stderr.close()
         if not self.ended.done():
@@ -323,14 +323,14 @@ class WorkerProcess(Executor):
 
     def _fail(self, found: Exit) -> None:
         """Fail the current job with WorkerGoneError, and call `on_end`."""
-        future, self._answer = self._answer, None
+        future, self._future = self._future, None
         if future is not None:
             future.set_exception(WorkerGoneError(found, sent=self._sent))
         callback, self.on_end = self.on_end, None
         if callback is not None:
             callback(found)
 
-    def _note_output(self) -> None:
+    def _read_output(self) -> None:
         """Read and store the standard error of the process, at most what a pipe holds."""
         if self._process.stderr is None or self._process.stderr.closed:
             return
@@ -362,7 +362,7 @@ def _start_process(descriptor: int, background: bool) -> "subprocess.Popen[bytes
             stdout=subprocess.DEVNULL,
             stderr=writing,
             pass_fds=(descriptor,),
-            env=of_worker(os.environ, sys.path),
+            env=worker_environment(os.environ, sys.path),
         )
     except BaseException:
         os.close(reading)

@@ -16,7 +16,7 @@ class Lifetime:
     max_memory: int | None = None
     """Maximum bytes of private memory between two jobs."""
 
-    def over(self, jobs: int, memory: int) -> str | None:
+    def reached_limit(self, jobs: int, memory: int) -> str | None:
         """Limit that a worker has reached, `memory` or `jobs`; None if it has reached none."""
         if self.max_memory is not None and memory > self.max_memory:
             return "memory"
@@ -25,7 +25,7 @@ class Lifetime:
         return None
 
 
-FOR_EVER = Lifetime()
+UNLIMITED = Lifetime()
 
 
 def own_memory(process: int) -> int:

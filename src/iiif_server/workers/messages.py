@@ -58,7 +58,7 @@ class Failure(Struct, array_like=True, frozen=True):
     arguments: tuple[Plain, ...]
     text: str
     traceback: str
-    refusal: "Failure | None" = None
+    disk_error: "Failure | None" = None
     """OSError of the disk, for a NotKeptError."""
 
 
@@ -135,7 +135,7 @@ def call(
         {name: Raw(encode(value)) for name, value in keywords.items()},
         descriptors,
     )
-    return Call(job.function, encode(job), result_of(function))
+    return Call(job.function, encode(job), return_type_of(function))
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -148,14 +148,14 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{module}:{name}"
 
 
-def result_of(function: Callable[..., Any]) -> Any:
+def return_type_of(function: Callable[..., Any]) -> Any:
     """Declared return type of a function; Any without a declaration."""
     if isinstance(function, WorkerFunction):
         return function.result
     return signature(function).get("return", Any)
 
 
-def find(name: str) -> Callable[..., Any]:
+def function_of(name: str) -> Callable[..., Any]:
     """Function with a name `module:function`; MessageError unless that module defines it."""
     module, _, function = name.partition(":")
     found = getattr(importlib.import_module(module), function, None)
@@ -203,9 +203,9 @@ def decode(
         raise MessageError(str(error)) from error
 
 
-def describe(error: BaseException) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """Convert an exception to data."""
-    refusal = getattr(error, "refusal", None)
+    disk_error = getattr(error, "disk_error", None)
     known = isinstance(error, errors.IiifServerError)
     lines = [] if known else traceback.format_exception(error)
     return Failure(
@@ -213,11 +213,11 @@ def describe(error: BaseException) -> Failure:
         tuple(map(_plain, error.args)),
         _text(str(error)),
         _text("".join(lines)[-_TEXT:]),
-        describe(refusal) if isinstance(refusal, OSError) else None,
+        failure_of(disk_error) if isinstance(disk_error, OSError) else None,
     )
 
 
-def restore(failure: Failure) -> Exception:
+def exception_of(failure: Failure) -> Exception:
     """Exception of a Failure: one of ERRORS_OF_JOBS, a built-in one, or WorkerFailedError."""
     module, _, name = failure.name.partition(":")
     found = getattr({errors.__name__: errors, "builtins": builtins}.get(module), name, None)
@@ -226,8 +226,10 @@ def restore(failure: Failure) -> Exception:
         error = found.__new__(found)
         error.args = failure.arguments
         if isinstance(error, errors.NotKeptError):
-            refusal = restore(failure.refusal) if failure.refusal is not None else None
-            error.refusal = refusal if isinstance(refusal, OSError) else None
+            disk_error = (
+                exception_of(failure.disk_error) if failure.disk_error is not None else None
+            )
+            error.disk_error = disk_error if isinstance(disk_error, OSError) else None
         return error
     if isinstance(found, type) and issubclass(found, Exception) and module == "builtins":
         error = _builtin(found, failure)

@@ -49,7 +49,7 @@ from iiif_server.workers.executor import (
     WorkerProcess,
     start_call,
 )
-from iiif_server.workers.lifetime import FOR_EVER, Lifetime
+from iiif_server.workers.lifetime import UNLIMITED, Lifetime
 from iiif_server.workers.messages import ERRORS_OF_JOBS, Call
 from iiif_server.workers.sandbox.confinement import Confinement, SandboxStatus
 from iiif_server.workers.scheduler import Scheduler
@@ -57,19 +57,19 @@ from iiif_server.workers.stats import LaneStats, PoolStats, lane_stats, pool_sta
 
 Result = TypeVar("Result")
 
-_NEVER = (
-    "This takes about {needed:,} bytes of memory, and images may take {there:,} here "
-    "(limits.memory); ask for a smaller size or region, or for jpg."
+_TOO_LARGE = (
+    "This takes about {needed:,} bytes of memory, and this server allows {limit:,} "
+    "(limits.memory); request a smaller size or region, or jpg."
 )
-_BUSY = "As many as {waiting} large images are waiting to be made already; please ask again later."
-_EXPECTED = (*ERRORS_OF_JOBS, OSError, MemoryError)
+_BUSY = "{waiting} large images, the maximum, are waiting already; please try again later."
+_EXPECTED_ERRORS = (*ERRORS_OF_JOBS, OSError, MemoryError)
 """Exceptions of jobs that are not logged as failures."""
 _DEATHS = {
     -signal.SIGKILL: Death.KILLED,
     -signal.SIGABRT: Death.ABORTED,
     -signal.SIGXCPU: Death.OVERTIME,
 }
-_LITTLE = Demand()
+_SMALL_DEMAND = Demand()
 _CLOSE_SECONDS = 5.0
 """Timeout for the end of killed processes when the pool is closed, in seconds."""
 
@@ -83,7 +83,7 @@ class Setup:
     arguments: tuple[Any, ...] = ()
     confinement: Confinement | None = None
     """Sandbox of the worker, applied after the function; None: no sandbox."""
-    lifetime: Lifetime = FOR_EVER
+    lifetime: Lifetime = UNLIMITED
     """Limits after which a worker is replaced."""
 
 
@@ -93,7 +93,7 @@ class _Job:
 
     call: Call
     descriptors: Sequence[int]
-    begun: Callable[[], object] | None
+    on_begin: Callable[[], object] | None
     result: asyncio.Future[Any]
     context: Context = field(default_factory=copy_context)
     """Context of the caller, so that events have the right request id."""
@@ -109,7 +109,7 @@ class WorkerPool:
         setup: Setup,
         observer: Observer,
         *,
-        remembers: int = 0,
+        affinity_size: int = 0,
         capacity: Capacity | None = None,
         queue_timeout: float | None = None,
     ) -> None:
@@ -118,12 +118,14 @@ class WorkerPool:
         self._start_call = start_call(setup.function, setup.arguments, setup.confinement)
         self._observe = observer
         self._capacity = capacity or Capacity(size)
-        self._scheduler = Scheduler(size, self._capacity, remembers, queue_timeout, setup.lifetime)
+        self._scheduler = Scheduler(
+            size, self._capacity, affinity_size, queue_timeout, setup.lifetime
+        )
         self._processes: dict[int, WorkerProcess] = {}
-        self._not_ended: set[asyncio.Future[Exit]] = set()
+        self._running_processes: set[asyncio.Future[Exit]] = set()
         self._exits: dict[int, Exit] = {}
         self._refused: Counter[Lane] = Counter()
-        self._starts = BackgroundTasks()
+        self._start_tasks = BackgroundTasks()
         self._actions: deque[Action] = deque()
         self._applying = False
         self._timer: asyncio.TimerHandle | None = None
@@ -177,9 +179,9 @@ class WorkerPool:
             process.kill()
         if self._timer is not None:
             self._timer.cancel()
-        await self._starts.wait()
-        if self._not_ended:
-            await asyncio.wait(self._not_ended, timeout=_CLOSE_SECONDS)
+        await self._start_tasks.wait()
+        if self._running_processes:
+            await asyncio.wait(self._running_processes, timeout=_CLOSE_SECONDS)
 
     async def run(
         self,
@@ -188,15 +190,15 @@ class WorkerPool:
         *,
         timeout: float,  # noqa: ASYNC109 - counted from when a worker starts, not from the call
         subject: str | None = None,
-        demand: Demand = _LITTLE,
-        begun: Callable[[], object] | None = None,
+        demand: Demand = _SMALL_DEMAND,
+        on_begin: Callable[[], object] | None = None,
         descriptors: Sequence[int] = (),
     ) -> Result:
         """Result of `function(argument, *descriptors)` in a worker.
 
         The function must be one of a module (or a `functools.partial` of one), with declared types,
         and its arguments and result plain data. `descriptors` are open files, which must stay open
-        until this returns; the worker gets copies. `begun` is called when a worker starts the job.
+        until this returns; the worker gets copies. `on_begin` is called when it starts.
 
         Raises the error of the function if it is in ERRORS_OF_JOBS or a built-in one, else
         WorkerFailedError; ImageTooLargeError or BusyError at once if the job is refused;
@@ -210,13 +212,13 @@ class WorkerPool:
         self._admit(demand)
         call = messages.call(function, argument, descriptors=len(descriptors))
         result = asyncio.get_running_loop().create_future()
-        job = ScheduledJob(_Job(call, descriptors, begun, result), demand, timeout, subject)
+        job = ScheduledJob(_Job(call, descriptors, on_begin, result), demand, timeout, subject)
         self._apply(self._scheduler.queue(job, self._now))
         try:
             outcome: Result = await result
         finally:
             if not result.done() or result.cancelled():
-                self._apply(self._scheduler.give_up(job, self._now))
+                self._apply(self._scheduler.abandon(job, self._now))
         return outcome
 
     def promote(self, subject: str) -> None:
@@ -230,9 +232,9 @@ class WorkerPool:
     def _admit(self, demand: Demand) -> None:
         waiting = [job.demand for job in self._scheduler.waiting]
         verdict = admit(demand, waiting, self._capacity)
-        if verdict is Verdict.NEVER:
+        if verdict is Verdict.TOO_LARGE:
             self._refuse(demand.lane, verdict.value)
-            text = _NEVER.format(needed=demand.bytes, there=self._capacity.bytes)
+            text = _TOO_LARGE.format(needed=demand.bytes, limit=self._capacity.bytes)
             raise ImageTooLargeError(text, demand.bytes)
         if verdict is Verdict.BUSY:
             self._refuse(demand.lane, verdict.value)
@@ -252,17 +254,19 @@ class WorkerPool:
         self._applying = True
         try:
             while self._actions:
-                self._do(self._actions.popleft())
+                self._carry_out(self._actions.popleft())
         finally:
             self._applying = False
         self._set_timer()
 
-    def _do(self, action: Action) -> None:
+    def _carry_out(self, action: Action) -> None:
         match action:
             case SendJob(number, job):
                 self._send(number, job)
             case StartWorker(number, background):
-                self._starts.start(self._start(number, background=background), context=Context())
+                self._start_tasks.start(
+                    self._start(number, background=background), context=Context()
+                )
             case Suspend(number):
                 self._processes[number].suspend()
             case Resume(number):
@@ -276,9 +280,9 @@ class WorkerPool:
                 if not job.payload.result.done():
                     job.payload.result.set_exception(error)
             case ReportRefused() | ReportRenewed() | ReportReplaced():
-                self._tell(action)
+                self._report_action(action)
 
-    def _tell(self, action: ReportRefused | ReportRenewed | ReportReplaced) -> None:
+    def _report_action(self, action: ReportRefused | ReportRenewed | ReportReplaced) -> None:
         match action:
             case ReportRefused(job, reason):
                 job.payload.context.run(self._refuse, job.demand.lane, reason)
@@ -319,28 +323,28 @@ class WorkerPool:
         try:
             process = await WorkerProcess.start(background=background)
             self._processes[number] = process
-            self._not_ended.add(process.ended)
-            process.ended.add_done_callback(self._not_ended.discard)
+            self._running_processes.add(process.ended)
+            process.ended.add_done_callback(self._running_processes.discard)
             if self._scheduler.closing:
                 process.kill()
                 return
             await process.set_up(self._start_call)
         except WorkerGoneError as error:
-            self._not_started(number, error.exit)
+            self._start_failed(number, error.exit)
             return
         except Exception as error:  # noqa: BLE001 - no job may wait for ever
-            self._not_started(number, Exit(None, f"could not be started: {error!r}"))
+            self._start_failed(number, Exit(None, f"could not be started: {error!r}"))
             return
         self.sandbox_status, self.report = process.sandbox_status, process.result
         self.problems = process.problems
         for problem in process.problems:
             self._observe(SandboxIncomplete(self._name, problem))
-        process.on_end = lambda exit_: self._died(number, exit_)
+        process.on_end = lambda exit_: self._worker_died(number, exit_)
         self._apply(self._scheduler.started(number, self._now))
         if self._opened is not None and len(self._scheduler.workers) >= self._scheduler.size:
             self._opened.set_result(None)
 
-    def _not_started(self, number: int, exit_: Exit) -> None:
+    def _start_failed(self, number: int, exit_: Exit) -> None:
         process = self._processes.pop(number, None)
         if process is not None:
             process.kill()
@@ -356,14 +360,14 @@ class WorkerPool:
 
     def _send(self, number: int, job: ScheduledJob) -> None:
         payload: _Job = job.payload
-        if payload.begun is not None:
-            payload.context.run(payload.begun)
+        if payload.on_begin is not None:
+            payload.context.run(payload.on_begin)
         future = self._processes[number].send(
-            payload.call, payload.descriptors, longest=job.demand.bytes
+            payload.call, payload.descriptors, max_result=job.demand.bytes
         )
-        future.add_done_callback(lambda future: self._answered(number, job, future))
+        future.add_done_callback(lambda future: self._job_finished(number, job, future))
 
-    def _answered(self, number: int, job: ScheduledJob, future: Future[Any]) -> None:
+    def _job_finished(self, number: int, job: ScheduledJob, future: Future[Any]) -> None:
         """Handle the result of a job, unless its worker was ended or the job failed before."""
         worker = self._scheduler.workers.get(number)
         if worker is None or worker.job is not job:
@@ -372,14 +376,14 @@ class WorkerPool:
         if isinstance(error, WorkerGoneError):
             if not error.sent:
                 self._apply(self._scheduler.died(number, Death.UNSENT, self._now))
-            return  # else `_died` is called
+            return  # else `_worker_died` is called
         if isinstance(error, StaleWorkerError):
             self._apply(self._scheduler.stale(number, self._now))
             return
-        unexpected = error is not None and not isinstance(error, _EXPECTED)
+        unexpected = error is not None and not isinstance(error, _EXPECTED_ERRORS)
         if unexpected or isinstance(error, WorkerFailedError):
-            function, told = job.payload.call.function, "".join(getattr(error, "__notes__", ()))
-            self._report(JobFailed(self._name, function, repr(error), told), job)
+            function, notes = job.payload.call.function, "".join(getattr(error, "__notes__", ()))
+            self._report(JobFailed(self._name, function, repr(error), notes), job)
         if not job.payload.result.done():
             if error is not None:
                 job.payload.result.set_exception(error)
@@ -388,9 +392,9 @@ class WorkerPool:
         memory = self._processes[number].memory
         self._apply(self._scheduler.finished(number, memory, self._now))
 
-    def _died(self, number: int, exit_: Exit) -> None:
+    def _worker_died(self, number: int, exit_: Exit) -> None:
         self._exits[number] = exit_
-        code = 0 if exit_.complaint else exit_.code or 0
+        code = 0 if exit_.reason else exit_.code or 0
         death = _DEATHS.get(code, Death.CRASH)
         self._apply(self._scheduler.died(number, death, self._now))
         self._exits.pop(number, None)

@@ -36,7 +36,7 @@ from iiif_server.workers.sandbox.confinement import StaleError, begin_job, confi
 _NICENESS = 10
 """Nice value of background workers; on busy CPUs they get a tenth of another process's time."""
 _PR_SET_PDEATHSIG = 1
-_FIRST = 1 << 16
+_FIRST_READ = 1 << 16
 """Bytes of the first read of a message; nearly all messages are shorter."""
 
 
@@ -49,15 +49,15 @@ class Connection:
 
     def receive(self) -> tuple[bytes, list[int]]:
         """Receive the next message with its descriptors; EOFError if the server has closed."""
-        data, descriptors, _, _ = socket.recv_fds(self._socket, _FIRST, MAX_DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(self._socket, _FIRST_READ, MAX_DESCRIPTORS)
         while len(data) < HEADER_BYTES:
-            data += self._more(HEADER_BYTES - len(data)) if data else b""
+            data += self._receive_bytes(HEADER_BYTES - len(data)) if data else b""
             if not data:
                 raise EOFError
         length = int.from_bytes(data[:HEADER_BYTES], "big")
         content = bytearray(data[HEADER_BYTES:])
         while len(content) < length:
-            content += self._more(length - len(content))
+            content += self._receive_bytes(length - len(content))
         return bytes(content), descriptors
 
     def send(self, message: object) -> None:
@@ -66,7 +66,7 @@ class Connection:
         while frame:
             frame = frame[os.write(self.descriptor, frame) :]
 
-    def _more(self, size: int) -> bytes:
+    def _receive_bytes(self, size: int) -> bytes:
         data, *_ = self._socket.recvmsg(size)  # the only receiving call that the sandbox allows
         if not data:
             raise EOFError
@@ -76,7 +76,7 @@ class Connection:
 def main() -> None:
     """Do the jobs of the server at the other end of the socket, until it closes."""
     if sys.argv[2:] == ["background"]:
-        _step_back()
+        _lower_priority()
     connection = Connection(int(sys.argv[1]))
     for number in SIGNALS_OF_SERVER:
         signal.signal(number, signal.SIG_IGN)
@@ -86,7 +86,7 @@ def main() -> None:
         _set_up(connection)
         while True:
             content, descriptors = connection.receive()
-            connection.send(_answer(content, descriptors, memory))
+            connection.send(_run_job(content, descriptors, memory))
     except (EOFError, ConnectionError, BrokenPipeError):
         os._exit(0)  # the server has ended
 
@@ -99,7 +99,7 @@ def _open_memory() -> int:
         return -1
 
 
-def _step_back() -> None:
+def _lower_priority() -> None:
     """Give this process a low priority, which its later threads inherit.
 
     A suspended process does not notice that the server has ended, so the kernel has to kill it.
@@ -112,8 +112,8 @@ def _step_back() -> None:
 def _set_up(connection: Connection) -> None:
     content, _ = connection.receive()
     start: Start = messages.decode(content, Start)
-    function = messages.find(start.function)
-    result = function(*_typed(function, start.arguments))
+    function = messages.function_of(start.function)
+    result = function(*_decoded_arguments(function, start.arguments))
     problems: Sequence[str] = ()
     if start.confinement is not None:
         problems = confine(start.confinement)
@@ -123,27 +123,27 @@ def _set_up(connection: Connection) -> None:
     connection.send(Ready(os.getpid(), sandbox_status(), tuple(problems), encoded))
 
 
-def _answer(content: bytes, descriptors: list[int], memory: int) -> Answer:
+def _run_job(content: bytes, descriptors: list[int], memory: int) -> Answer:
     try:
-        result = Raw(messages.encode(_result(content, descriptors)))
+        result = Raw(messages.encode(_call_function(content, descriptors)))
     except StaleError:
         return Answer(stale=True)
     except Exception as error:  # noqa: BLE001 - the caller of the job gets every exception
-        return Answer(failure=messages.describe(error), memory=read_memory(memory))
+        return Answer(failure=messages.failure_of(error), memory=read_memory(memory))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
     return Answer(result, memory=read_memory(memory))
 
 
-def _result(content: bytes, descriptors: list[int]) -> object:
+def _call_function(content: bytes, descriptors: list[int]) -> object:
     job: Job = messages.decode(content, Job)
     if len(descriptors) != job.descriptors:
         raise MessageError("the files of this job did not come with it")
-    function = messages.find(job.function)
+    function = messages.function_of(job.function)
     hints = messages.signature(function)
     _paths.clear()
-    arguments = _typed(function, job.arguments)
+    arguments = _decoded_arguments(function, job.arguments)
     keywords = {
         name: messages.decode(value, hints.get(name, Any)) for name, value in job.keywords.items()
     }
@@ -151,11 +151,11 @@ def _result(content: bytes, descriptors: list[int]) -> object:
     return function(*arguments, *descriptors, **keywords)
 
 
-def _typed(function: Any, arguments: Sequence[Raw]) -> list[Any]:
+def _decoded_arguments(function: Any, arguments: Sequence[Raw]) -> list[Any]:
     types = list(messages.signature(function).values())
     return [
-        messages.decode(argument, types[place], _decode_other)
-        for place, argument in enumerate(arguments)
+        messages.decode(argument, types[index], _decode_other)
+        for index, argument in enumerate(arguments)
     ]
 
 

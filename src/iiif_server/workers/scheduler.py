@@ -31,15 +31,15 @@ from iiif_server.workers.actions import (
     Suspend,
 )
 from iiif_server.workers.admission import Capacity, Lane, fits, next_jobs
-from iiif_server.workers.affinity import Memory, Waiting, choose
-from iiif_server.workers.lifetime import FOR_EVER, Lifetime
+from iiif_server.workers.affinity import OpenOriginals, Waiting, choose
+from iiif_server.workers.lifetime import UNLIMITED, Lifetime
 
-_TOO_LONG = "The image takes longer than the {seconds:g} seconds allowed; ask for a smaller one."
-_QUEUED = "No process was free for this image within {seconds:g} seconds; please ask again."
+_TIMEOUT = "The image takes longer than the {seconds:g} seconds allowed; request a smaller one."
+_QUEUE_TIMEOUT = "No worker was free for this image within {seconds:g} seconds; please try again."
 _STOPPING = "The server is stopping."
-_TRIES = 2
+_MAX_ATTEMPTS = 2
 """Maximum starts of a job whose worker dies."""
-_FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
+_FIRST_DELAY, _MAX_DELAY = 0.1, 5.0
 """First and longest delay in seconds after a failed start of a worker; doubled each time."""
 BACKGROUND_IDLE = 60.0
 """Seconds after which an idle background worker ends, to release its memory."""
@@ -52,11 +52,11 @@ class Scheduler:
     size: int
     """Number of workers for foreground work."""
     capacity: Capacity
-    remembers: int = 0
+    affinity_size: int = 0
     """Number of originals that a worker keeps open, for affinity."""
     queue_timeout: float | None = None
     """Maximum seconds that a job waits for a worker; None: no timeout."""
-    lifetime: Lifetime = FOR_EVER
+    lifetime: Lifetime = UNLIMITED
 
     workers: dict[int, ScheduledWorker] = field(default_factory=dict)
     idle: list[ScheduledWorker] = field(default_factory=list)
@@ -91,21 +91,21 @@ class Scheduler:
     def open(self) -> Sequence[Action]:
         """Start the workers of an opened pool."""
         self._fill()
-        return self._out()
+        return self._take_actions()
 
     def queue(self, job: ScheduledJob, now: float) -> Sequence[Action]:
         """Queue a job that was admitted."""
         self._enqueue(job, len(self.waiting), now)
         self._dispatch(now)
-        return self._out()
+        return self._take_actions()
 
-    def give_up(self, job: ScheduledJob, now: float) -> Sequence[Action]:
+    def abandon(self, job: ScheduledJob, now: float) -> Sequence[Action]:
         """Drop a job whose caller no longer waits: it does not begin, and is not repeated."""
-        job.given_up = True
+        job.abandoned = True
         if job in self.waiting:
             self.waiting.remove(job)
             self._dispatch(now)  # it may have blocked other jobs of its lane
-        return self._out()
+        return self._take_actions()
 
     def promote(self, subject: str, now: float) -> Sequence[Action]:
         """Make the background jobs on a subject foreground work, as a request waits for them."""
@@ -114,28 +114,28 @@ class Scheduler:
                 job.demand = replace(job.demand, lane=Lane.BUILD)
                 job.expires = self._expiry(now)
         self._dispatch(now)
-        return self._out()
+        return self._take_actions()
 
     def started(self, number: int, now: float) -> Sequence[Action]:
         """Add a worker that is ready for its first job."""
         background = self._starting.pop(number, False)
         self._delay = _FIRST_DELAY
-        worker = ScheduledWorker(number, Memory(self.remembers), background=background)
+        worker = ScheduledWorker(number, OpenOriginals(self.affinity_size), background=background)
         if self.closing:
             self._actions.append(EndWorker(number))
-            return self._out()
+            return self._take_actions()
         self.workers[number] = worker
-        self._rest(worker, now)
+        self._add_idle(worker, now)
         self._supersede()
         self._dispatch(now)
-        return self._out()
+        return self._take_actions()
 
     def start_failed(self, number: int, now: float) -> Sequence[Action]:
         """Delay the next start after a failed one: the machine may lack memory for a while."""
         self._starting.pop(number, None)
         self._retry = now + self._delay
-        self._delay = min(self._delay * 2, _LONGEST_DELAY)
-        return self._out()
+        self._delay = min(self._delay * 2, _MAX_DELAY)
+        return self._take_actions()
 
     def finished(self, number: int, memory: int, now: float) -> Sequence[Action]:
         """Handle the end of a job, successful or not; `memory` is that of the worker in bytes."""
@@ -144,58 +144,58 @@ class Scheduler:
         worker.job, worker.deadline = None, math.inf
         worker.jobs += 1
         self.done += 1
-        worker.retiring = worker.retiring or self.lifetime.over(worker.jobs, memory) or ""
+        worker.retiring = worker.retiring or self.lifetime.reached_limit(worker.jobs, memory) or ""
         if worker.superseded:
             self._end(worker)
         elif worker.background and worker.retiring:  # a successor is started only when needed
             self._renew(worker, worker.retiring)
         else:
-            self._rest(worker, now)
+            self._add_idle(worker, now)
         self._dispatch(now)
-        return self._out()
+        return self._take_actions()
 
     def stale(self, number: int, now: float) -> Sequence[Action]:
         """Replace a worker that cannot begin its job, as a folder that it needs was replaced."""
         worker = self.workers[number]
         self._abort(worker, "folders", now)
         self._dispatch(now)
-        return self._out()
+        return self._take_actions()
 
     def died(self, number: int, death: Death, now: float) -> Sequence[Action]:
         """Handle the unexpected end of a worker: repeat its job, or fail it."""
         worker = self.workers.get(number)
         if worker is None:  # the scheduler has ended it
-            return self._out()
+            return self._take_actions()
         job = self._end(worker)
         if job is not None:
-            job.tries -= death is Death.UNSENT
-            job.alone |= death is Death.KILLED
-            if job.tries < _TRIES and death is not Death.OVERTIME:
-                self._again(job, now)
+            job.attempts -= death is Death.UNSENT
+            job.exclusive |= death is Death.KILLED
+            if job.attempts < _MAX_ATTEMPTS and death is not Death.OVERTIME:
+                self._requeue(job, now)
             else:
                 self._actions.append(FailJob(job, death.error()))
-        self._replaced(worker, "died", job)
+        self._report_replaced(worker, "died", job)
         self._dispatch(now)
-        return self._out()
+        return self._take_actions()
 
     def tick(self, now: float) -> Sequence[Action]:
         """Handle timeouts: of waiting jobs, of running jobs, and of idle background workers."""
         for job in [job for job in self.waiting if job.expires <= now]:
             self.waiting.remove(job)
             self._actions.append(ReportRefused(job, "deadline"))
-            text = _QUEUED.format(seconds=self.queue_timeout)
+            text = _QUEUE_TIMEOUT.format(seconds=self.queue_timeout)
             self._actions.append(FailJob(job, QueueTimedOutError(text)))
         overdue = [worker for worker in self.workers.values() if worker.deadline <= now]
         for worker in [worker for worker in overdue if worker.suspended_at is None]:
             ended = self._end(worker)
             if ended is not None:
-                text = _TOO_LONG.format(seconds=ended.timeout)
+                text = _TIMEOUT.format(seconds=ended.timeout)
                 self._actions.append(FailJob(ended, RenderTimedOutError(text)))
-                self._replaced(worker, "deadline", ended)
+                self._report_replaced(worker, "deadline", ended)
         if self._retry <= now:
             self._retry = math.inf
         self._dispatch(now)
-        return self._out()
+        return self._take_actions()
 
     def close(self) -> Sequence[Action]:
         """End all workers of a closed pool, and fail the running jobs."""
@@ -205,11 +205,11 @@ class Scheduler:
             job = self._end(worker)
             if job is not None:
                 self._actions.append(FailJob(job, WorkerDiedError(_STOPPING)))
-        return self._out()
+        return self._take_actions()
 
     # --- consequences of events ---------------------------------------------------------------
 
-    def _out(self) -> Sequence[Action]:
+    def _take_actions(self) -> Sequence[Action]:
         actions, self._actions = self._actions, []
         return actions
 
@@ -220,9 +220,9 @@ class Scheduler:
     def _expiry(self, now: float) -> float:
         return math.inf if self.queue_timeout is None else now + self.queue_timeout
 
-    def _again(self, job: ScheduledJob, now: float) -> None:
+    def _requeue(self, job: ScheduledJob, now: float) -> None:
         """Put a job back at the front of the queue, unless its caller no longer waits."""
-        if not job.given_up:
+        if not job.abandoned:
             self._enqueue(job, 0, now)
 
     def _fill(self) -> None:
@@ -230,12 +230,12 @@ class Scheduler:
         if self.closing or self._retry < math.inf:
             return
         jobs = sum(job.background for job in [*self.waiting, *self.running])
-        wanted = {False: self.size, True: min(jobs, self.capacity.background)}
+        to_start = {False: self.size, True: min(jobs, self.capacity.background)}
         for worker in self.workers.values():
-            wanted[worker.background] -= not worker.retiring
+            to_start[worker.background] -= not worker.retiring
         for background in self._starting.values():
-            wanted[background] -= 1
-        for background, missing in wanted.items():
+            to_start[background] -= 1
+        for background, missing in to_start.items():
             for _ in range(missing):
                 self._numbers += 1
                 self._starting[self._numbers] = background
@@ -266,13 +266,13 @@ class Scheduler:
         """End a worker, and queue its job again, if any; the aborted start is not a try."""
         job = self._end(worker)
         if job is not None:
-            job.tries -= 1
-            self._again(job, now)
+            job.attempts -= 1
+            self._requeue(job, now)
         if not self.closing:
             self.renewed += 1
             self._actions.append(ReportRenewed(reason, job))
 
-    def _rest(self, worker: ScheduledWorker, now: float) -> None:
+    def _add_idle(self, worker: ScheduledWorker, now: float) -> None:
         """Add a worker to the idle ones."""
         self.idle.append(worker)
         if worker.background:
@@ -287,7 +287,7 @@ class Scheduler:
         self._actions.append(EndWorker(worker.number))
         return job
 
-    def _replaced(
+    def _report_replaced(
         self,
         worker: ScheduledWorker,
         reason: str,
@@ -338,10 +338,12 @@ class Scheduler:
         A background job does not delay a foreground job.
         """
         others = [other for other in running if job.background or not other.background]
-        lonely = any(other.alone for other in others)
-        if job.alone:
-            return not lonely and all(other.demand.lane is Lane.TILE for other in others)
-        reserved = lonely or any(other.alone and not other.background for other in self.waiting)
+        runs_alone = any(other.exclusive for other in others)
+        if job.exclusive:
+            return not runs_alone and all(other.demand.lane is Lane.TILE for other in others)
+        reserved = runs_alone or any(
+            other.exclusive and not other.background for other in self.waiting
+        )
         return job.demand.lane is Lane.TILE or not reserved
 
     def _begin(self, job: ScheduledJob, worker: ScheduledWorker, now: float) -> None:
@@ -350,8 +352,8 @@ class Scheduler:
         for other in self.waiting:
             other.passed += other.demand.lane > job.demand.lane
         if not job.background and job.demand.lane is not Lane.TILE:
-            self._make_way(job, now)
-        job.tries += 1
+            self._free_memory_for(job, now)
+        job.attempts += 1
         worker.job, worker.deadline = job, now + job.timeout
         if job.subject is not None:
             worker.memory.put(job.subject, None)
@@ -359,14 +361,14 @@ class Scheduler:
 
     # --- background jobs ----------------------------------------------------------------------
 
-    def _make_way(self, job: ScheduledJob, now: float) -> None:
+    def _free_memory_for(self, job: ScheduledJob, now: float) -> None:
         """Abort background jobs, latest first, until a foreground job has enough memory."""
         for worker in reversed(list(self.workers.values())):
             other = worker.job
             if other is None or not other.background:
                 continue
             enough = fits(job.demand, [running.demand for running in self.running], self.capacity)
-            if job.alone or other.alone or not enough:
+            if job.exclusive or other.exclusive or not enough:
                 self._abort(worker, "aborted", now)
 
     def _balance(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Files being written and locks: gone with their owners, never taken from them, and never left."""
+"""Pending files and locks: removed with their owners, never taken from living ones."""
 
 import asyncio
 import fcntl

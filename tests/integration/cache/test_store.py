@@ -1,4 +1,4 @@
-"""The store of derivatives on a real disk: complete or absent, bounded, found again."""
+"""The store of derivatives on a real disk: atomic entries, limits, restarts."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Bounds of the store under sustained writes: never passed by more than is being written."""
+"""Limits of the store under sustained writes."""
 
 import asyncio
 import threading
@@ -141,10 +141,10 @@ async def test_nothing_is_written_above_a_bound_when_eviction_cannot_help(tmp_pa
     for name in names:
         opened.put(name)
     with (
-        opened.store.hold(key("a")),
-        opened.store.hold(key("b")),
-        opened.store.hold(key("c")),
-        opened.store.hold(key("d")),
+        opened.store.pin(key("a")),
+        opened.store.pin(key("b")),
+        opened.store.pin(key("c")),
+        opened.store.pin(key("d")),
     ):
         await opened.store.make_room()
         for number in range(20):

@@ -1,4 +1,4 @@
-"""Whatever happens to the disk or the clock, what the store gives is what was committed."""
+"""Damaged disks and wrong clocks: the store returns only what was committed."""
 
 import io
 import os
@@ -197,7 +197,7 @@ def test_what_is_held_is_not_evicted(tmp_path: Path) -> None:
     opened = Opened(tmp_path, Bounds(max_bytes=1000, low_water=0.9))
     opened.put("a", content("a", 500))
     opened.used("a", seconds_ago=HOUR)
-    with opened.store.hold(key("a")), opened.store.hold(key("a")):
+    with opened.store.pin(key("a")), opened.store.pin(key("a")):
         for number in range(5):
             opened.put(f"{number}", content(f"{number}", 500))
             opened.store.evict()
@@ -232,7 +232,7 @@ async def test_eviction_that_cannot_help_is_not_repeated_at_once(tmp_path: Path)
     opened.put("a")
     opened.put("b")
     looks = 0
-    with opened.store.hold(key("a")), opened.store.hold(key("b")):
+    with opened.store.pin(key("a")), opened.store.pin(key("b")):
         for _ in range(10):
             await opened.store.make_room()
         assert looks == 1

@@ -1,4 +1,4 @@
-"""Bulk work: errors of clusters, and what is repeated. No cluster runs here."""
+"""Bulk work: errors of clusters, and retries. No cluster runs here."""
 
 import asyncio
 import socket
@@ -128,19 +128,19 @@ async def test_a_cluster_that_runs_no_task_has_a_timeout(
     client: Any = Idle(workers)
     now = 0.0
     executor = cluster.ClusterExecutor(client, Failing.originals, 300, lambda: now)
-    await executor.look()
+    await executor.check_activity()
     assert not capsys.readouterr().err  # nothing is to be done yet
     task = Task(prepare_one, Identifier("pictures", "a.jpg"))
     run = asyncio.create_task(executor.run(task))
     await asyncio.sleep(0)
-    for client.tasks in ({}, {"0": ("other",)}, {}):  # a task in between begins the wait anew
-        await executor.look()
+    for client.tasks in ({}, {"0": ("other",)}, {}):  # a task in between restarts the wait
+        await executor.check_activity()
         now += 200
-        await executor.look()
+        await executor.check_activity()
     assert capsys.readouterr().err.count(f"{text}waiting for 5 minutes.") == 2
     client.silent = True
     now += 100
-    await executor.look()
+    await executor.check_activity()
     with pytest.raises(ConfigurationError, match=r"no task for 5 minutes\. Repeat the command"):
         await run
 
@@ -157,7 +157,7 @@ class Failing:
     """An executor whose tasks fail in this way, until one succeeds."""
 
     originals: Any = None
-    at_once = 1
+    concurrency = 1
 
     def __init__(self, *errors: Exception) -> None:
         self.left = list(errors)
@@ -184,6 +184,6 @@ async def test_only_what_may_pass_is_repeated_and_only_so_often(
     monkeypatch.setattr(running, "_RETRY_SECONDS", 0)
     executor = Failing(*errors)
     task = Task(prepare_one, Identifier("pictures", "a.jpg"))
-    _, result = await running._persist(executor, task, retries=2)
+    _, result = await running._run_with_retries(executor, task, retries=2)
     assert result.outcome is outcome
     assert len(executor.left) == left

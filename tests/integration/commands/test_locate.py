@@ -1,4 +1,4 @@
-"""`iiif-server locate`: where an original is looked for."""
+"""`iiif-server locate`: the steps of the search for an original."""
 
 from pathlib import Path
 

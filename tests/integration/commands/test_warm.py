@@ -1,4 +1,4 @@
-"""`iiif-server warm`: what viewers request, made here or requested over HTTP."""
+"""`iiif-server warm`: requests of viewers, rendered locally or sent over HTTP."""
 
 import asyncio
 import gzip
@@ -123,7 +123,10 @@ def test_images_of_a_manifest_are_those_of_this_server(config: Path, tmp_path: P
         (("disk:a.jpg", "--screen", "1920"), "written as 1920x1080"),
         (("disk:a.jpg", "--against", "nowhere"), "must begin with http"),
         (("disk:a.jpg", "--against", "http://127.0.0.1:9"), "http://127.0.0.1:9 does not answer"),
-        (("disk:a.jpg", "--against", "http://127.0.0.1:9", "--pages"), "neither with --scheduler"),
+        (
+            ("disk:a.jpg", "--against", "http://127.0.0.1:9", "--pages"),
+            "cannot be combined with --scheduler",
+        ),
         (("--type", "none", "--against", "http://127.0.0.1:9"), "does not answer"),
     ],
 )

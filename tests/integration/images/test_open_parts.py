@@ -87,13 +87,13 @@ async def test_a_part_that_is_given_up_is_closed_when_its_last_reader_has_ended(
     one = kept(part, threads)
     readers = [asyncio.ensure_future(use(one)) for _ in range(2)]
     await async_wait_until(lambda: part.reading == 2)
-    one.give_up()
+    one.release()
     await settled(threads)
     assert part.closed == 0
     part.gate.set()
     assert await asyncio.gather(*readers) == [DATA, DATA]
     await async_wait_until(lambda: part.closed > 0)
-    one.give_up()
+    one.release()
     await settled(threads)
     assert part.closed == 1
 
@@ -108,7 +108,7 @@ async def test_a_reader_whose_caller_has_left_keeps_the_part_open(
     await async_wait_until(lambda: part.reading == 1)
     reader.cancel()
     await asyncio.wait([reader])
-    one.give_up()
+    one.release()
     await settled(threads)
     assert part.closed == 0, "its thread still reads"
     part.gate.set()
@@ -120,7 +120,7 @@ async def test_a_part_without_readers_is_closed_at_once_and_is_gone(part: SlowPa
     one = kept(part, threads)
     part.gate.set()
     assert await reading(one) == DATA
-    one.give_up()
+    one.release()
     await settled(threads)
     assert part.closed == 1
     assert await one.is_gone()

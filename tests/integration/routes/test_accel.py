@@ -1,4 +1,4 @@
-"""Answers whose bytes a proxy sends itself: by X-Accel-Redirect, and only where it can."""
+"""Responses that a proxy sends itself (X-Accel-Redirect), and when it cannot."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

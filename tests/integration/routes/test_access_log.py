@@ -1,4 +1,4 @@
-"""What is told of requests is the same whichever layer answers, and events carry their ids."""
+"""The access log is the same for all layers, and events have request ids."""
 
 import logging
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The doors for those who run the server: closed without a token, and open for nobody else."""
+"""Admin API: purge and explain; closed without a token."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

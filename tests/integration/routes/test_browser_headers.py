@@ -1,4 +1,4 @@
-"""What the answers of a running server tell browsers to refuse."""
+"""Security headers of a running server."""
 
 import re
 from collections.abc import AsyncIterator

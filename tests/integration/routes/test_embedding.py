@@ -1,4 +1,4 @@
-"""Images on the pages of other sites: who may show them in a frame, and what is in it."""
+"""The viewer in frames of other sites: permitted sites, and content."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Faults of the server itself, and requests that it does not answer."""
+"""Internal errors of the server, and requests without a response."""
 
 import io
 import logging

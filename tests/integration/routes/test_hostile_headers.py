@@ -1,4 +1,4 @@
-"""Headers that cost much where they are read carelessly."""
+"""Headers that would take long to parse carelessly."""
 
 import http.cookies
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Identifiers as people write them: slashes, spaces, percent signs, other scripts."""
+"""Identifiers with slashes, spaces, percent signs and other scripts."""
 
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit

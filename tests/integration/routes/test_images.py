@@ -1,4 +1,4 @@
-"""Images in both versions, as clients get them."""
+"""Images in both versions of the Image API."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Image information in both versions, as clients get it."""
+"""Image information in both versions of the Image API."""
 
 from collections.abc import AsyncIterator
 from email.utils import formatdate

@@ -1,4 +1,4 @@
-"""What is known of originals besides their pixels."""
+"""Metadata of originals."""
 
 import hashlib
 import io

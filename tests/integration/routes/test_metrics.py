@@ -1,4 +1,4 @@
-"""The numbers for Prometheus, as a scraper sees them."""
+"""Metrics for Prometheus, as a scraper reads them."""
 
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Network

@@ -1,4 +1,4 @@
-"""What those who run the server look at."""
+"""Status, health and API documentation for operators."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What people see: the gallery, the viewer, the documentation, and what these need."""
+"""Web pages: gallery, viewer, documentation, and their files."""
 
 import gzip
 import os

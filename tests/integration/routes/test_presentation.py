@@ -331,7 +331,7 @@ class TestSeveralImages:
         before = server.services.header_pool.stats.done
         names = ",".join(f"other:new{number}.jpg" for number in range(5))
         said = assert_problem(await server.get(f"/manifest.json?identifiers={names}"), 400)
-        assert said == "A manifest has at most 4 images here; this one would have 5."
+        assert said == "A manifest has at most 4 images on this server; this one would have 5."
         assert server.services.header_pool.stats.done == before
 
     async def test_clients_keep_it_as_long_as_each_image(self, server: Server) -> None:

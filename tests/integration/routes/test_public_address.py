@@ -1,4 +1,4 @@
-"""Which address of the server stands in its answers."""
+"""Public URL of the server in its responses."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

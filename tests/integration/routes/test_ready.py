@@ -1,4 +1,4 @@
-"""Whether the server can do its work as it should, as a load balancer asks."""
+"""Readiness, as a load balancer requests it."""
 
 import asyncio
 import threading
@@ -34,7 +34,7 @@ async def serving(root: Path, **settings: Any) -> AsyncIterator[Server]:
 
 async def asked(server: Server) -> tuple[int, dict[str, Any]]:
     """What the server says, as it is now."""
-    await asyncio.sleep(readiness.SECONDS_KNOWN)  # what is known is told again for so long
+    await asyncio.sleep(readiness.RESULT_TTL)  # what is known is told again for so long
     response = await server.get("/health/ready")
     assert response.headers["cache-control"] == "no-store"
     return response.status_code, response.json()

@@ -1,4 +1,4 @@
-"""Types whose images are seen with a signed address only."""
+"""Types whose images need a signed URL."""
 
 import time
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Files that end, grow or cannot be read while they are sent, over a real socket."""
+"""Files that end, grow or fail while they are sent, over a real socket."""
 
 import io
 import os

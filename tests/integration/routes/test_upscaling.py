@@ -1,4 +1,4 @@
-"""How far images are upscaled: never beyond what their info.json publishes."""
+"""Upscaling: never beyond the limits in info.json."""
 
 from collections.abc import AsyncIterator
 from typing import Any

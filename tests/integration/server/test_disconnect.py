@@ -1,4 +1,4 @@
-"""Clients who leave, seen from a real HTTP server: what waits for them is not done."""
+"""Clients that disconnect from a real HTTP server: their work is cancelled."""
 
 import asyncio
 from collections.abc import AsyncIterator

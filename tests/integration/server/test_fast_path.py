@@ -1,4 +1,4 @@
-"""What is answered in front of the routes is what the routes answer."""
+"""Responses of the fast path equal those of the routes."""
 
 import asyncio
 import time

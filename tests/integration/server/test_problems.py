@@ -1,4 +1,4 @@
-"""Requests that are refused: the status, and a sentence for the person who asked."""
+"""Rejected requests: status and message."""
 
 from collections.abc import AsyncIterator
 

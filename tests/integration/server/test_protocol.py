@@ -1,4 +1,4 @@
-"""The HTTP edge under clients that do not do their part."""
+"""The HTTP protocol with clients that are slow, silent or malformed."""
 
 import asyncio
 import random
@@ -172,7 +172,7 @@ async def test_answers_come_in_the_order_of_the_requests_whoever_gives_them() ->
 async def test_all_requests_that_wait_behind_a_slow_one_are_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Impatient, "most_pipelined", 10_000)
+    monkeypatch.setattr(Impatient, "max_pipelined", 10_000)
     app = AtOnce()
     waiting = 2 * sys.getrecursionlimit()
     data = request("/slow") + waiting * request("/direct/1")
@@ -397,7 +397,7 @@ async def test_the_requests_that_wait_on_one_connection_are_bounded() -> None:
         go_on.set()
         answer = await reader.read()
         writer.close()
-    answered = Impatient.most_pipelined + 1
+    answered = Impatient.max_pipelined + 1
     assert answer.count(b"HTTP/1.1 200 OK\r\n") == answered == asked
     assert b"connection: close" in answer.lower().split(b"\r\n\r\n")[-2]
 

@@ -1,4 +1,4 @@
-"""HTTP access of types: secrets go to one origin, certificates and proxies are used as set."""
+"""HTTP access of types: secrets for one origin only, certificates, proxies."""
 
 import re
 import ssl

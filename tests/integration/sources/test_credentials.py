@@ -1,4 +1,4 @@
-"""Nothing of a client, and nothing of another upstream, is told to an upstream."""
+"""Requests to an upstream have no data of clients or credentials of other upstreams."""
 
 from collections.abc import AsyncIterator, Iterator
 

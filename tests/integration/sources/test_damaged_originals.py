@@ -1,4 +1,4 @@
-"""A fetched original that the disk damages afterwards is fetched again, and never served."""
+"""A fetched original that the disk damages is fetched again, and never served."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What goes wrong upstream is in the log; answers say so, but never where that is."""
+"""Errors of an upstream: the log has its URL, responses do not."""
 
 import asyncio
 import base64

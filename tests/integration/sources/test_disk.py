@@ -1,4 +1,4 @@
-"""`disk`: originals that are files, and nothing outside the type's folder."""
+"""Source `disk`: originals that are files, and no file outside the type's folder."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Originals over HTTPS: from whoever can prove to be the host, and from nobody else."""
+"""Originals over HTTPS: the certificate must prove the host."""
 
 import shutil
 import ssl

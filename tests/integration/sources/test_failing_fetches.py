@@ -1,4 +1,4 @@
-"""What comes of fetches that fail: the right status, nothing kept, nothing told of the upstream."""
+"""Failed fetches: status, no stored file, no detail of the upstream in the response."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -253,7 +253,7 @@ async def test_a_folder_that_takes_no_file_is_no_fault_of_the_client(
     (root / "source").write_bytes(b"a file where a folder should be")
     upstream.replies["/kept"] = send(PICTURE)
     async with running_app(web_settings(root, upstream.base)) as server:
-        assert_problem(await server.get("/web:kept/info.json"), 502, "kept on disk")
+        assert_problem(await server.get("/web:kept/info.json"), 502, "stored on disk")
 
 
 async def test_a_failure_is_remembered_for_some_seconds_and_then_forgotten(

@@ -1,4 +1,4 @@
-"""Names that differ in case or Unicode form are different originals, whatever the disk."""
+"""Names that differ in case or Unicode form are different originals, on every disk."""
 
 import asyncio
 import os
@@ -122,7 +122,7 @@ def test_what_such_a_disk_could_confuse_is_kept_under_its_hash(
     ]
     folding = folds != "nothing"
     with hanging_mount(tmp_path / "mount", FOLDING, folds=folds) as mount:
-        kept = source_of(mount.folder, upstream)._kept
+        kept = source_of(mount.folder, upstream)._fetched
         for name in same + ([] if folding else [*other, "scan.jpg"]):
             assert kept._places.new(name) == mount.folder / name
         hashed = [kept._places.new(name) for name in other if folding]

@@ -268,14 +268,14 @@ def test_a_link_that_is_put_in_after_a_look_is_not_followed(
 
 def test_links_that_leave_are_counted(linked: Path) -> None:
     survey = find_unreadable(linked)
-    assert survey.leaving is not None
-    assert survey.leaving.number == 4
+    assert survey.outside_links is not None
+    assert survey.outside_links.number == 4
     survey = find_unreadable(linked, [linked.parent / "nas"])
-    assert survey.leaving is not None
-    assert survey.leaving.number == 2
-    assert survey.leaving.example in {linked / "secret", linked / "three.jpg"}
-    assert survey.leads_to.startswith(f"{linked.parent}/secret")
-    assert find_unreadable(linked, [linked.parent]).leaving is None
+    assert survey.outside_links is not None
+    assert survey.outside_links.number == 2
+    assert survey.outside_links.example in {linked / "secret", linked / "three.jpg"}
+    assert survey.link_target.startswith(f"{linked.parent}/secret")
+    assert find_unreadable(linked, [linked.parent]).outside_links is None
 
 
 def test_pages_that_are_files_of_their_own(root: Path) -> None:

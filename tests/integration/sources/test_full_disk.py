@@ -1,4 +1,4 @@
-"""A disk that takes no more: nothing half-written is kept, and all goes on when there is room."""
+"""A full disk: no partial file stays, and fetches succeed again when there is space."""
 
 import asyncio
 import os
@@ -78,7 +78,7 @@ def test_a_full_disk_keeps_nothing_half_written_and_is_asked_again_when_there_is
         with full_disk(process):
             response = httpx.get(f"{process.base}/web:x/info.json", trust_env=False, timeout=60)
             assert response.status_code == 502
-            assert "kept on disk" in response.json()["error"]
+            assert "stored on disk" in response.json()["error"]
             assert files(tmp_path) == {}
         assert width(process) == 900
         upstream.otherwise = validated(OTHER, ETag='"2"')
@@ -133,7 +133,7 @@ async def test_a_folder_that_cannot_be_is_no_crash(
     upstream.otherwise = send(PICTURE)
     (tmp_path / blocked).write_bytes(b"a file where a folder should be")
     async with source_of(tmp_path, upstream) as source:
-        assert "kept on disk" in await refused(source)
+        assert "stored on disk" in await refused(source)
     (tmp_path / blocked).unlink()
     assert files_below(tmp_path) == []
     async with source_of(tmp_path, upstream) as source, source.hold("x") as kept:

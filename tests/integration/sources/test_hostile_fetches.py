@@ -1,4 +1,4 @@
-"""Upstreams that mean harm: refused in bounded time, bytes and memory, and nothing is left."""
+"""Hostile upstreams: rejected in bounded time, bytes and memory, without leftover files."""
 
 import asyncio
 import tracemalloc

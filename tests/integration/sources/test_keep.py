@@ -1,4 +1,4 @@
-"""`fetch.keep_bytes` and `fetch.keep_files`: fetched originals make room for others."""
+"""`fetch.keep_bytes` and `fetch.keep_files`: eviction of fetched originals."""
 
 import os
 import subprocess
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from iiif_server.errors import OriginalChangedError
-from iiif_server.sources.fetched import KeptOriginals
-from iiif_server.sources.fetched_store import FetchedStore, Keep
+from iiif_server.sources.fetched import FetchedOriginals
+from iiif_server.sources.fetched_store import FetchedLimits, FetchedStore
 from iiif_server.sources.fetching import HttpUpstream
 from iiif_server.sources.provenance import Validators
 from iiif_server.sources.upstreams import Arrival
@@ -196,17 +196,17 @@ async def test_an_original_that_is_evicted_again_and_again_is_not_fetched_for_ev
 ) -> None:
     async with running_app(web_settings(tmp_path, upstream.base, keep_files=1)) as server:
         source = server.services.originals.source("web")
-        bring = HttpUpstream.bring
+        fetch_original = HttpUpstream.fetch
 
         class Vanishing(HttpUpstream):
-            async def bring(self, target: Path, known: Validators) -> Arrival | None:
-                arrival = await bring(self, target, known)
+            async def fetch(self, target: Path, known: Validators) -> Arrival | None:
+                arrival = await fetch_original(self, target, known)
                 target.unlink()  # noqa: ASYNC240 - of this test
                 return arrival
 
         gone = Vanishing(server.services.fetcher, f"{upstream.base}/0", bool)
         with pytest.raises(OriginalChangedError):
-            async with KeptOriginals(source.context).hold("0", gone):
+            async with FetchedOriginals(source.context).hold("0", gone):
                 pass
         assert upstream.count("/0") == 3
 
@@ -216,8 +216,8 @@ async def test_originals_being_fetched_count(upstream: Upstream, tmp_path: Path)
     async with running_app(web_settings(tmp_path, upstream.base, keep_bytes=3 * SIZE)) as server:
         store = server.services.fetcher.store
         assert store is not None
-        room = store.begin()
-        room.announce(2 * SIZE)
+        room = store.reserve_file()
+        room.reserve(2 * SIZE)
         assert_problem(await server.get("/web:slow/info.json"), 503, "space")
         assert await view(server, 0) == 200
         room.close()
@@ -258,11 +258,11 @@ async def test_an_index_that_is_damaged_is_made_again(upstream: Upstream, tmp_pa
 
 def test_two_processes_share_the_limits(tmp_path: Path) -> None:
     """Each knows of what the other has stored."""
-    one, other = (FetchedStore(tmp_path, Keep(1000, None, 0)) for _ in range(2))
+    one, other = (FetchedStore(tmp_path, FetchedLimits(1000, None, 0)) for _ in range(2))
     for number in range(20):
         store = (one, other)[number % 2]
-        room = store.begin()
-        room.announce(300)
+        room = store.reserve_file()
+        room.reserve(300)
         path = tmp_path / "t" / str(number)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes(300))

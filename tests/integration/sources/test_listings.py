@@ -1,4 +1,4 @@
-"""What lies in a folder of originals, and what is kept from those who look."""
+"""Listings of folders of originals: listed and hidden entries, limits."""
 
 import os
 from pathlib import Path
@@ -70,16 +70,16 @@ def test_hidden_files_and_names_that_no_address_can_hold_are_left_out(root: Path
 def test_no_more_is_looked_at_than_a_person_would_page_through(root: Path) -> None:
     for number in range(20):
         (root / f"a/b/more-{number}.jpg").touch()
-    listing = list_folder(root, "a/b", most_entries=10)
+    listing = list_folder(root, "a/b", max_entries=10)
     assert (len(listing), listing.complete) == (10, False)
-    whole = list_folder(root, "a/b", most_entries=21)
+    whole = list_folder(root, "a/b", max_entries=21)
     assert (len(whole), whole.complete) == (21, True)
 
 
 def test_no_more_links_are_followed_than_is_quick(root: Path) -> None:
     for number in range(5):
         (root / f"link-{number}.jpg").symlink_to(root / "2.jpg")
-    listing = list_folder(root, "", most_links=3)
+    listing = list_folder(root, "", max_links=3)
     assert len(listing.names) == 4
     assert not listing.complete
 

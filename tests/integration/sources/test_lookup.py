@@ -1,4 +1,4 @@
-"""`lookup`: a table, a database or an HTTP service says where an original is."""
+"""Source `lookup`: a table, database or HTTP service resolves names."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Object stores that answer in unusual ways; tests/e2e/test_objects.py has those that do not."""
+"""Object stores with unusual responses; tests/e2e/test_objects.py has the usual ones."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A source from a package that is none of ours, found by its entry point."""
+"""A source in another package, found by its entry point."""
 
 import os
 import re
@@ -137,7 +137,7 @@ def test_the_plug_in_of_the_documentation_works_as_it_is_printed(tmp_path: Path)
                 502,
                 "The catalogue cannot be read.",
             )
-        time.sleep(readiness.SECONDS_KNOWN)
+        time.sleep(readiness.RESULT_TTL)
         assert httpx.get(f"{process.base}/health/ready").status_code == 503
     check = checked(config, folder)
     assert check.returncode == 1

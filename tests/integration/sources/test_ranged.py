@@ -1,4 +1,4 @@
-"""Originals that are read in parts: what is requested, stored, shared, and never believed."""
+"""Originals read in parts: requested, stored, shared and verified bytes."""
 
 import asyncio
 import os
@@ -66,7 +66,7 @@ class Type:
 
     async def read(self, start: int, stop: int) -> bytes:
         async with self.parts() as (opened, parts):
-            await parts.bring([(start, stop)])
+            await parts.fetch([(start, stop)])
             assert opened.file.version.matches_descriptor(opened.descriptor)
             return os.pread(opened.descriptor, stop - start, start)
 
@@ -130,7 +130,7 @@ def _length(text: str | None) -> int:
 
 async def test_extents_that_are_close_are_one_request(tmp_path: Path, upstream: Upstream) -> None:
     async with web(tmp_path, upstream) as type_, type_.parts() as (_, parts):
-        await parts.bring([(200_000, 200_100), (210_000, 210_100), (400_000, 400_100)])
+        await parts.fetch([(200_000, 200_100), (210_000, 210_100), (400_000, 400_100)])
     assert set(ranges(upstream)[1:]) == {"bytes=200000-210099", "bytes=400000-400099"}
 
 
@@ -226,7 +226,7 @@ def without_if_match(then: Reply) -> Reply:
 
 async def test_a_held_original_stays_as_it_is(tmp_path: Path, upstream: Upstream) -> None:
     async with web(tmp_path, upstream) as type_, type_.parts() as (opened, parts):
-        await parts.bring([PART])
+        await parts.fetch([PART])
         upstream.replies[PATH] = ranged(OTHER, '"two"')
         with pytest.raises(OriginalChangedError):
             await type_.read(700_000, 700_010)
@@ -340,7 +340,7 @@ async def test_no_more_is_fetched_than_the_limit(tmp_path: Path, upstream: Upstr
 
 async def test_extents_beyond_the_end_are_cut(tmp_path: Path, upstream: Upstream) -> None:
     async with web(tmp_path, upstream) as type_, type_.parts() as (_, parts):
-        await parts.bring([(-5, 3), (SIZE - 10, SIZE + 10**12), (2 * SIZE, 3 * SIZE)])
+        await parts.fetch([(-5, 3), (SIZE - 10, SIZE + 10**12), (2 * SIZE, 3 * SIZE)])
         assert total_length(parts.present) == FIRST_BYTES + 10
 
 
@@ -402,7 +402,7 @@ async def test_parts_count_as_fetched_originals_and_are_evicted(
         (first,) = type_.stored()
         async with type_.source.hold("y.tif") as opened:
             assert opened.parts is not None
-            await opened.parts.bring([(0, 150_000)])
+            await opened.parts.fetch([(0, 150_000)])
             (second,) = type_.stored()
             assert second != first
             # What is held stays, and the other does not fit beside it.
@@ -427,7 +427,7 @@ async def test_parts_are_counted_again_when_the_index_is_lost(
         assert 150_000 <= store.stats.size <= 170_000
         async with type_.source.hold("y.tif") as opened:
             assert opened.parts is not None
-            await opened.parts.bring([(0, 150_000)])
+            await opened.parts.fetch([(0, 150_000)])
         assert first not in type_.stored()
 
 

@@ -1,4 +1,4 @@
-"""Kept originals are compared with the upstream's after `refresh_after`, and never lost by it."""
+"""Revalidation of stored originals after `refresh_after`; they are never lost by it."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import OriginalNotFoundError, SourceBusyError
 from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher
-from iiif_server.sources.incoming import land
+from iiif_server.sources.incoming import move_to_target
 from iiif_server.sources.templates import Template
 from iiif_server.sources.web import WebOptions, WebSource
 from iiif_server.telemetry.events import Event, Fetched, FetchFailed
@@ -382,7 +382,7 @@ async def test_while_the_upstream_fails_what_is_kept_is_served(
             assert await web.held() == OLD
         assert upstream.count("/x") == asked  # not again at once
         assert len(web.failures()) == 1
-        assert web.failures()[0].endswith("; what is kept is served")
+        assert web.failures()[0].endswith("; the stored copy is served")
         assert web.file.stat() == before
         assert web.left() == []
 
@@ -652,7 +652,7 @@ def test_the_fingerprint_of_a_file_changes_with_its_bytes(tmp_path: Path, *, sam
     after.write_bytes(b"one" if same else b"two")
     for path in (before, after):
         os.utime(path, ns=(5, 5))
-    landed = land(after, before)
+    landed = move_to_target(after, before)
     status_ = before.stat()
     assert (landed.st_size, landed.st_mtime_ns) == (status_.st_size, status_.st_mtime_ns)
     assert (landed.st_mtime_ns == 5) is same

@@ -1,4 +1,4 @@
-"""Somebody who may write into a folder of originals reads no other file of the server's user."""
+"""A user who may write into a folder of originals cannot make the server read other files."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ from iiif_server.errors import (
 )
 from iiif_server.formats.tiff_tables import read_tile_tables
 from iiif_server.plan.local_file import LocalFile
-from iiif_server.sources.opening import OpenedFile, open_file, open_in_folder, refusal_of
+from iiif_server.sources.opening import OpenedFile, error_of, open_file, open_in_folder
 from iiif_server.telemetry.events import SourceFailed
 from support.apps import Server, no_longer_trusted, opened, running_app, settings_below
 
@@ -232,7 +232,7 @@ def test_links_inside_the_folder_are_followed_and_names_that_are_none_refused(
     ],
 )
 def test_what_a_disk_says_decides_the_answer(number: int, kind: type[Exception]) -> None:
-    refusal = refusal_of(OSError(number, os.strerror(number), "/secret/path"))
+    refusal = error_of(OSError(number, os.strerror(number), "/secret/path"))
     assert type(refusal) is kind
     assert "/secret" not in str(refusal)
 

@@ -1,4 +1,4 @@
-"""`trusted_web`: originals whose URL is their name, in base 64, if a regular expression matches."""
+"""Source `trusted_web`: names that are URLs in base 64 and match a regular expression."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""Files and folders below a type's folder that the server's user cannot read."""
+"""Files and folders of a type that the user of the server cannot read."""
 
 import errno
 import os
@@ -157,9 +157,9 @@ def test_originals_that_were_fetched_are_looked_at_too(folder: Path) -> None:
 
 
 def test_the_search_ends_at_a_number_of_entries(folder: Path) -> None:
-    survey = find_unreadable(folder, most_entries=6)
+    survey = find_unreadable(folder, max_entries=6)
     assert (survey.entries, survey.is_complete) == (6, True)
-    survey = find_unreadable(folder, most_entries=5)
+    survey = find_unreadable(folder, max_entries=5)
     assert (survey.entries, survey.is_complete) == (5, False)
 
 

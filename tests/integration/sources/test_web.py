@@ -1,4 +1,4 @@
-"""`web`: originals whose URL follows from their name, fetched once and kept."""
+"""Source `web`: originals whose URL follows from their name, fetched once and stored."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""Background workers: their priority, and how they are stopped, continued and ended."""
+"""Background workers: priority, suspension, resumption and end."""
 
 import asyncio
 import os

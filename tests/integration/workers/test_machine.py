@@ -1,4 +1,4 @@
-"""The CPUs and memory that a process may use, as the machine and its control groups say."""
+"""CPUs and memory that a process may use, by machine and control groups."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The sandbox of a worker whose user is not root, and may not or cannot open a type's folder."""
+"""Sandbox of a worker of another user than root, without access to a type's folder."""
 
 import json
 import os

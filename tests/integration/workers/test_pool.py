@@ -1,4 +1,4 @@
-"""Real worker processes: what they give back, and what happens when they do not."""
+"""Real worker processes: their results, errors and deaths."""
 
 import asyncio
 import importlib.metadata
@@ -137,7 +137,7 @@ async def test_error_that_no_job_may_raise_is_told_to_the_log_and_harms_nobody()
         before = pool.pids
         with pytest.raises(WorkerFailedError) as raised:
             await pool.run(jobs.fail, ("OddError", ["odd", 7]), timeout=LONG)
-        assert str(raised.value) == "The image could not be made."
+        assert str(raised.value) == "The image could not be rendered."
         assert raised.value.reason == "support.jobs:OddError: ('odd', 7)"
         (event,) = events
         assert isinstance(event, JobFailed)
@@ -477,7 +477,7 @@ async def test_who_asked_is_told_that_a_job_has_begun(tmp_path: Path) -> None:
     async with opened(1) as pool:
         busy, told = Busy(pool, tmp_path), asyncio.Event()
         await busy.run(TILE)
-        waiting = asyncio.create_task(pool.run(jobs.echo, 1, timeout=LONG, begun=told.set))
+        waiting = asyncio.create_task(pool.run(jobs.echo, 1, timeout=LONG, on_begin=told.set))
         await async_wait_until(lambda: pool.stats.waiting == 1)
         assert not told.is_set()
         await busy.end()
@@ -489,7 +489,7 @@ async def test_who_asked_is_told_that_a_job_has_begun(tmp_path: Path) -> None:
 
 
 async def test_same_subject_goes_to_the_same_worker() -> None:
-    async with opened(3, remembers=8) as pool:
+    async with opened(3, affinity_size=8) as pool:
         homes: dict[str, set[int]] = {}
         for _ in range(4):
             for subject in ("a", "b", "c"):
@@ -500,14 +500,14 @@ async def test_same_subject_goes_to_the_same_worker() -> None:
 
 
 async def test_forgotten_subject_may_go_anywhere() -> None:
-    async with opened(1, remembers=1) as pool:
+    async with opened(1, affinity_size=1) as pool:
         for subject in ("a", "b", "a", "b"):
             assert await pool.run(jobs.echo, subject, timeout=LONG, subject=subject) == subject
 
 
 async def test_busy_worker_is_not_waited_for(tmp_path: Path) -> None:
     """Another that is idle has to open the original too, which is faster than waiting."""
-    async with opened(2, remembers=4) as pool:
+    async with opened(2, affinity_size=4) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         first = asyncio.create_task(
             pool.run(jobs.wait_until, (begun, go), timeout=LONG, subject="a")
@@ -519,7 +519,7 @@ async def test_busy_worker_is_not_waited_for(tmp_path: Path) -> None:
 
 
 async def test_well_suited_jobs_overtake_only_so_often(tmp_path: Path) -> None:
-    async with opened(1, remembers=1) as pool:
+    async with opened(1, affinity_size=1) as pool:
         await pool.run(jobs.echo, None, timeout=LONG, subject="a")
         begun, go, log = tmp_path / "begun", tmp_path / "go", tmp_path / "log"
         first = asyncio.create_task(

@@ -1,4 +1,4 @@
-"""Workers that have served their time are followed by fresh ones, and nobody notices."""
+"""Workers that reach their lifetime are replaced without a failed job."""
 
 import asyncio
 import os

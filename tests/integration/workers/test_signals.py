@@ -1,4 +1,4 @@
-"""Signals that terminals and systemd send to all processes of a service are not for workers."""
+"""Workers ignore signals that terminals and systemd send to all processes of a service."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Worker processes that start, that cannot, and that die, and what is told of it."""
+"""Start of worker processes, failed starts and deaths, with their events."""
 
 import os
 from collections.abc import AsyncIterator

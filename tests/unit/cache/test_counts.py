@@ -1,4 +1,4 @@
-"""The store's counters: events of one process; files and bytes as all processes have them."""
+"""The store's counters: events per process, files and bytes over all processes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

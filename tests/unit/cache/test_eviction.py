@@ -1,4 +1,4 @@
-"""Which entries have to go."""
+"""Selection of the entries to evict."""
 
 from string import ascii_lowercase
 
@@ -10,10 +10,10 @@ from support.evictions import victims
 NOW = 1000.0
 
 
-def entries(*sizes: int, held: str = "") -> list[Candidate]:
+def entries(*sizes: int, pinned: str = "") -> list[Candidate]:
     """Entries `a`, `b`, ... of these sizes, used at 0, 1, ... seconds."""
     return [
-        Candidate(name, size, float(at), held=name in held)
+        Candidate(name, size, float(at), pinned=name in pinned)
         for at, (name, size) in enumerate(zip(ascii_lowercase, sizes, strict=False))
     ]
 
@@ -23,7 +23,7 @@ def names(chosen: list[Candidate]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "bounds", "held", "gone"),
+    ("sizes", "bounds", "pinned", "gone"),
     [
         # nothing is bounded, or nothing is exceeded
         ([], Bounds(max_bytes=0), "", ""),
@@ -50,9 +50,9 @@ def names(chosen: list[Candidate]) -> str:
     ],
 )
 def test_the_least_recently_used_go_until_the_low_water_mark(
-    sizes: list[int], bounds: Bounds, held: str, gone: str
+    sizes: list[int], bounds: Bounds, pinned: str, gone: str
 ) -> None:
-    assert names(victims(entries(*sizes, held=held), bounds, NOW)) == gone
+    assert names(victims(entries(*sizes, pinned=pinned), bounds, NOW)) == gone
 
 
 def test_the_order_in_which_entries_are_found_does_not_matter() -> None:
@@ -63,7 +63,7 @@ def test_the_order_in_which_entries_are_found_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "held", "gone"),
+    ("bounds", "pinned", "gone"),
     [
         # used at 0, 1, 2 and 3; it is 1000
         (Bounds(ttl=996), "", "abcd"),
@@ -76,8 +76,8 @@ def test_the_order_in_which_entries_are_found_does_not_matter() -> None:
         (Bounds(ttl=998, max_files=1, low_water=1.0), "", "abc"),
     ],
 )
-def test_entries_older_than_the_ttl_go_first(bounds: Bounds, held: str, gone: str) -> None:
-    assert names(victims(entries(10, 10, 10, 10, held=held), bounds, NOW)) == gone
+def test_entries_older_than_the_ttl_go_first(bounds: Bounds, pinned: str, gone: str) -> None:
+    assert names(victims(entries(10, 10, 10, 10, pinned=pinned), bounds, NOW)) == gone
 
 
 def test_an_entry_from_the_future_has_not_expired() -> None:
@@ -224,6 +224,6 @@ def test_no_more_are_selected_at_once_than_memory_is_meant_for(bounds: Bounds) -
 
 
 def test_what_is_held_is_no_reason_to_look_again() -> None:
-    selection = selected(entries(10, 10, held="ab"), Bounds(max_files=1), (20, 2))
+    selection = selected(entries(10, 10, pinned="ab"), Bounds(max_files=1), (20, 2))
     assert list(selection.victims()) == []
     assert not selection.is_partial

@@ -1,4 +1,4 @@
-"""Listings of groups of entries: what was put in is found, in little memory."""
+"""Listings of groups of entries: lookups, and size in memory."""
 
 from hashlib import blake2b
 

@@ -1,4 +1,4 @@
-"""One flight per key."""
+"""Single flight: one piece of work per key."""
 
 import asyncio
 import gc

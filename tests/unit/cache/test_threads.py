@@ -1,4 +1,4 @@
-"""Threads of one storage: a call that hangs takes one of them, and nothing else."""
+"""Threads of a storage: a call that hangs blocks one thread only."""
 
 import asyncio
 import io
@@ -13,7 +13,7 @@ import pytest
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import StorageTimedOutError
 
-FOR_EVER = 3600.0
+UNLIMITED = 3600.0
 
 
 class Clock:
@@ -53,7 +53,7 @@ async def test_what_a_call_returns_or_raises_reaches_its_caller() -> None:
 async def test_a_storage_that_does_not_answer_fails_at_once_from_then_on() -> None:
     clock = Clock()
     with gate() as event:
-        threads = StorageThreads("the type maps", 3, FOR_EVER, clock)
+        threads = StorageThreads("the type maps", 3, UNLIMITED, clock)
         await hang(threads, event, 1)
         assert not threads.answers
         called = threading.Event()
@@ -66,7 +66,7 @@ async def test_a_storage_that_does_not_answer_fails_at_once_from_then_on() -> No
 async def test_a_storage_that_does_not_answer_is_tried_by_one_call_now_and_then() -> None:
     clock = Clock()
     with gate() as event:
-        threads = StorageThreads("a", 3, FOR_EVER, clock)
+        threads = StorageThreads("a", 3, UNLIMITED, clock)
         await hang(threads, event, 1)
         clock.now += 6
         trying = asyncio.ensure_future(threads.run(event.wait))
@@ -82,7 +82,7 @@ async def test_a_storage_that_does_not_answer_is_tried_by_one_call_now_and_then(
 async def test_one_slow_file_does_not_stop_the_others() -> None:
     clock = Clock()
     with gate() as event:
-        threads = StorageThreads("a", 3, FOR_EVER, clock)
+        threads = StorageThreads("a", 3, UNLIMITED, clock)
         await hang(threads, event, 1)
         clock.now += 6
         assert await threads.run(abs, -1) == 1  # the one that is tried: it is answered
@@ -94,7 +94,7 @@ async def test_one_slow_file_does_not_stop_the_others() -> None:
 async def test_a_storage_takes_no_more_threads_than_it_has() -> None:
     clock = Clock()
     with gate() as event:
-        threads = StorageThreads("a", 3, FOR_EVER, clock)
+        threads = StorageThreads("a", 3, UNLIMITED, clock)
         before = threading.active_count()
         await hang(threads, event, 3)
         clock.now += 1000
@@ -119,7 +119,7 @@ async def test_what_nobody_waits_for_is_undone() -> None:
         done.set()
 
     with gate() as event:
-        threads = StorageThreads("a", 1, FOR_EVER)
+        threads = StorageThreads("a", 1, UNLIMITED)
         for leave in ("deadline", "cancelled"):
             done.clear()
             event.clear()
@@ -205,7 +205,7 @@ async def test_a_file_of_aiofiles_has_the_deadlines_of_its_storage() -> None:
 async def test_a_read_of_aiofiles_that_is_cancelled_leaves_the_storage_usable() -> None:
     with gate() as event:
         file = HangingFile(event)
-        threads = StorageThreads("a", 3, FOR_EVER, Clock())
+        threads = StorageThreads("a", 3, UNLIMITED, Clock())
         reading = asyncio.ensure_future(aiofiles.threadpool.wrap(file, executor=threads).read(2))
         await asyncio.to_thread(file.begun.wait)
         reading.cancel()
@@ -225,7 +225,7 @@ def test_without_an_event_loop_a_call_waits_for_its_storage() -> None:
 
 async def test_after_shutdown_calls_under_way_end_and_further_ones_are_refused() -> None:
     with gate() as event:
-        threads = StorageThreads("a", 1, FOR_EVER)
+        threads = StorageThreads("a", 1, UNLIMITED)
         begun = threading.Event()
 
         def work() -> bool:

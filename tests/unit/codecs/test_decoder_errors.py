@@ -61,5 +61,5 @@ def test_an_error_is_blamed_on_whom_it_concerns(
 
 
 def test_an_error_of_ours_is_told_as_it_is() -> None:
-    error = OriginalChangedError("The original has just been replaced; please repeat the request.")
+    error = OriginalChangedError("The original has just been replaced; please try again.")
     assert translate_error(error, OriginalFormat.TIFF) is error

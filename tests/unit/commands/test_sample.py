@@ -1,4 +1,4 @@
-"""The sample atlas sheet: what is written, that it is always the same, and what is left behind."""
+"""The sample image: content, reproducibility, and no leftover files."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Names of types that are made of names of folders."""
+"""Types that `serve FOLDER` creates: their names and titles."""
 
 import os
 from pathlib import Path

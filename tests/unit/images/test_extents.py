@@ -21,7 +21,7 @@ class Parts:
         self.present: tuple[Extent, ...] = ()
         self.brought: list[tuple[Extent, ...]] = []
 
-    async def bring(self, extents: Iterable[Extent]) -> None:
+    async def fetch(self, extents: Iterable[Extent]) -> None:
         self.brought.append(tuple(extents))
         self.present = merge_extents([*self.present, *self.brought[-1]])
 
@@ -38,8 +38,8 @@ class Original:
     async def for_worker(self) -> AsyncIterator[Sequence[int]]:
         yield ()
 
-    async def bring_whole(self) -> None:
-        await self.parts.bring([(0, SIZE)])
+    async def fetch_whole(self) -> None:
+        await self.parts.fetch([(0, SIZE)])
 
 
 class Pool:

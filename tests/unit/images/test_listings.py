@@ -12,7 +12,7 @@ import pytest
 
 from iiif_server.errors import FolderNotFoundError, UnknownTypeError
 from iiif_server.images.listings import (
-    SECONDS_KNOWN,
+    LISTING_TTL,
     FolderListings,
     in_order,
     position,
@@ -96,7 +96,7 @@ async def test_words_are_looked_for_in_what_was_read() -> None:
     assert (await listings.of("t", "a", ("9",))).names == ("9", "19", "29")
     assert source.read == ["a"]
     source.length = 10
-    clock.now += SECONDS_KNOWN
+    clock.now += LISTING_TTL
     assert (await listings.of("t", "a", ("9",))).names == ("9",)
 
 
@@ -113,7 +113,7 @@ async def test_a_folder_is_read_again_when_its_time_is_up() -> None:
     clock, source = _Clock(), _Listing(3)
     listings = _listings(source, clock)
     assert (await listings.of("t", "a")).names == ("0", "1", "2")
-    clock.now += SECONDS_KNOWN - 0.1
+    clock.now += LISTING_TTL - 0.1
     source.length = 4
     assert len(await listings.of("t", "a")) == 3
     clock.now += 0.2

@@ -22,7 +22,7 @@ from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.originals import Originals
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.quarantine import Quarantine
-from iiif_server.images.registry import SECONDS_TRUSTED, ImageRegistry
+from iiif_server.images.registry import REVALIDATE_SECONDS, ImageRegistry
 from iiif_server.plan.header import Colour, ImageHeader, Profile
 from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import Bounds, OriginalFormat
@@ -130,7 +130,7 @@ async def test_an_original_is_trusted_for_a_second_and_then_revalidated(path: Pa
     image = await images.get(NAME)
     assert images.known(NAME) is image
     assert images.outdated(NAME) is None
-    clock.now += SECONDS_TRUSTED
+    clock.now += REVALIDATE_SECONDS
     assert images.known(NAME) is None
     assert images.outdated(NAME) is image
     assert await images.revalidate(image)

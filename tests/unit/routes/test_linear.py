@@ -1,4 +1,4 @@
-"""Whatever a client sends is read in time that is proportional to its length, and bounded."""
+"""Patterns of the routes: linear time and bounded length for any input."""
 
 import re
 from collections.abc import Callable

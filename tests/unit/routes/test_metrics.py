@@ -1,4 +1,4 @@
-"""Who may read the numbers."""
+"""Access to `/metrics`."""
 
 from ipaddress import IPv4Network
 

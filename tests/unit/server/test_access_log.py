@@ -1,4 +1,4 @@
-"""What is told of answers: the ids of requests, and what was asked for."""
+"""Access log: request ids and paths."""
 
 from ipaddress import IPv4Network
 from types import SimpleNamespace

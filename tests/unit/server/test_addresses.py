@@ -1,4 +1,4 @@
-"""Whom forwarded headers are believed from, and what is remembered of peers."""
+"""Trusted proxies: whose forwarded headers are believed, and the cache of peers."""
 
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any

@@ -33,9 +33,9 @@ def test_names_stay_short_and_safe() -> None:
 
 def test_slots_are_given_back() -> None:
     slots = ArchiveSlots(1)
-    slots.take()
+    slots.acquire()
     with pytest.raises(BusyError) as refused:
-        slots.take()
+        slots.acquire()
     assert refused.value.retry_after
-    slots.give_back()
-    slots.take()
+    slots.release()
+    slots.acquire()

@@ -1,4 +1,4 @@
-"""The token of those who run the server."""
+"""Token of the admin API."""
 
 import pytest
 from pydantic import SecretStr, ValidationError

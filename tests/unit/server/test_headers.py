@@ -1,4 +1,4 @@
-"""What the headers of an answer tell browsers to refuse."""
+"""Security headers of responses."""
 
 import pytest
 

@@ -1,8 +1,8 @@
-"""Range requests: which extent of a content is wanted."""
+"""Range requests: the requested extent."""
 
 import pytest
 
-from iiif_server.server.ranges import UnsatisfiableRangeError, wanted_extent
+from iiif_server.server.ranges import UnsatisfiableRangeError, requested_extent
 
 TAG, MODIFIED = "abc", 1_700_000_000.5
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
@@ -10,7 +10,7 @@ DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 
 def extent(**headers: str) -> tuple[int, int] | None:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return wanted_extent(named, 100, TAG, MODIFIED)
+    return requested_extent(named, 100, TAG, MODIFIED)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_range_without_bytes(value: str) -> None:
 
 def test_nothing_of_an_empty_content_is_in_a_range() -> None:
     with pytest.raises(UnsatisfiableRangeError):
-        wanted_extent({"range": "bytes=0-"}, 0, TAG, None)
+        requested_extent({"range": "bytes=0-"}, 0, TAG, None)
 
 
 @pytest.mark.parametrize("condition", ['"abc"', DATE, f" {DATE} "])

@@ -1,4 +1,4 @@
-"""Why a server is not ready."""
+"""Reasons why a server is not ready."""
 
 import pytest
 
@@ -35,11 +35,11 @@ def test_a_reason_tells_anyone_what_is_wrong_and_the_log_where(
     text: str,
     detail: str,
 ) -> None:
-    (objection,) = objections(sources, store, workers)
-    assert text in objection.text
-    assert detail in objection.detail
+    (limit_problem,) = objections(sources, store, workers)
+    assert text in limit_problem.text
+    assert detail in limit_problem.detail
     for secret in ("/srv", "maps", "EROFS"):
-        assert secret not in objection.text
+        assert secret not in limit_problem.text
 
 
 def test_all_that_is_wrong_is_said() -> None:

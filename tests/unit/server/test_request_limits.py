@@ -1,4 +1,4 @@
-"""Requests that are refused whatever they ask for."""
+"""Requests that exceed a limit, for any URL."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from iiif_server.server.request_limits import (
     MAX_HEADER_BYTES,
     MAX_HEADER_FIELDS,
     MAX_TARGET,
-    objection,
+    limit_problem,
 )
 
 HOST = (b"host", b"example.org")
@@ -34,7 +34,7 @@ Headers = list[tuple[bytes, bytes]]
     ],
 )
 def test_what_may_go_on(target_bytes: int, headers: Headers) -> None:
-    assert objection(target_bytes, headers) is None
+    assert limit_problem(target_bytes, headers) is None
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_what_may_go_on(target_bytes: int, headers: Headers) -> None:
     ],
 )
 def test_what_is_refused(target_bytes: int, headers: Headers, kind: type[IiifServerError]) -> None:
-    assert type(objection(target_bytes, headers)) is kind
+    assert type(limit_problem(target_bytes, headers)) is kind
 
 
 def test_a_host_is_needed_where_the_version_of_http_has_one() -> None:
-    assert type(objection(1, [], host_required=True)) is UntrustedHostError
-    assert objection(1, [HOST], host_required=True) is None
-    assert objection(1, [], host_required=False) is None
+    assert type(limit_problem(1, [], host_required=True)) is UntrustedHostError
+    assert limit_problem(1, [HOST], host_required=True) is None
+    assert limit_problem(1, [], host_required=False) is None
 
 
 def test_the_longest_identifier_fits_however_it_is_encoded() -> None:

@@ -1,4 +1,4 @@
-"""Signatures: what they open, for how long, and that they are what the documentation says."""
+"""Signatures: scope, expiry, and the examples of the documentation."""
 
 import hashlib
 import hmac

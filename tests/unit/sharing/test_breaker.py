@@ -1,4 +1,4 @@
-"""The circuit breaker."""
+"""Circuit breaker: closed, open, half-open."""
 
 from iiif_server.sharing.breaker import CircuitBreaker
 
@@ -12,19 +12,19 @@ class Clock:
 
 def test_it_opens_after_failures_in_a_row_and_tries_one_call_after_a_rest() -> None:
     clock = Clock()
-    breaker = CircuitBreaker(failures=2, rest=10, clock=clock)
+    breaker = CircuitBreaker(failures=2, open_seconds=10, clock=clock)
     assert breaker.allows()
-    assert not breaker.failed()
-    assert not breaker.worked()
-    assert not breaker.failed()
+    assert not breaker.record_failure()
+    assert not breaker.record_success()
+    assert not breaker.record_failure()
     assert breaker.state == "closed"
-    assert breaker.failed()
+    assert breaker.record_failure()
     assert (breaker.state, breaker.allows()) == ("open", False)
     clock.now = 10
     assert (breaker.state, breaker.allows()) == ("half-open", True)
     assert (breaker.state, breaker.allows()) == ("open", False), "one call decides"
-    assert not breaker.failed()
+    assert not breaker.record_failure()
     clock.now = 20
     assert breaker.allows()
-    assert breaker.worked()
+    assert breaker.record_success()
     assert (breaker.state, breaker.allows()) == ("closed", True)

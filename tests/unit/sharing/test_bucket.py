@@ -1,4 +1,4 @@
-"""Objects of the shared cache, in a store of obstore that is in memory or fails."""
+"""Bucket of the shared cache, on a store in memory or one that fails."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Purges that replicas tell each other by a bucket."""
+"""Purges that replicas share through markers in the bucket."""
 
 import asyncio
 import time
@@ -31,8 +31,8 @@ class Replica:
         self.purged.append(groups)
         return 1
 
-    async def look(self) -> None:
-        await self.purges.look(self.here)
+    async def poll(self) -> None:
+        await self.purges.poll(self.here)
 
 
 class Site:
@@ -64,21 +64,21 @@ def test_a_purge_reaches_each_replica_once_and_the_bucket_twice(tmp_path: Path) 
         site = Site(tmp_path)
         first, second = site.replica(), site.replica()
         await site.fill()
-        await second.look()
+        await second.poll()
         await first.purges.purge([A])
         assert await site.groups() == {B}
-        await second.look()
-        await second.look()
+        await second.poll()
+        await second.poll()
         assert second.purged == [[A]]
         assert [type(event) for event in second.events] == [SharedPurgeSeen]
         await site.fill()  # by somebody who was making it
         site.now += 61
-        await second.look()
+        await second.poll()
         assert await site.groups() == {B}
         assert second.purged == [[A], [A]]
         await site.fill()
         site.now += 61
-        await second.look()
+        await second.poll()
         assert await site.groups() == {A, B}
 
     asyncio.run(use())
@@ -88,14 +88,14 @@ def test_who_purges_does_not_obey_its_own_marker_until_it_is_repeated(tmp_path: 
     async def use() -> None:
         site = Site(tmp_path)
         replica = site.replica()
-        await replica.look()
+        await replica.poll()
         await replica.purges.purge([A])
         await site.fill()  # for those who ask after the purge
-        await replica.look()
+        await replica.poll()
         assert replica.purged == []
         assert await site.groups() == {A, B}
         site.now += 61
-        await replica.look()
+        await replica.poll()
         assert replica.purged == [[A]]
         assert await site.groups() == {B}
 
@@ -106,7 +106,7 @@ def test_a_purge_that_has_failed_in_the_bucket_is_done_at_the_next_look(tmp_path
     async def use() -> None:
         site = Site(tmp_path)
         replica = site.replica()
-        await replica.look()
+        await replica.poll()
         await site.fill()
         remove_below = site.bucket.remove_below
 
@@ -117,7 +117,7 @@ def test_a_purge_that_has_failed_in_the_bucket_is_done_at_the_next_look(tmp_path
         with pytest.raises(SharedCacheUnavailableError):
             await replica.purges.purge([A])
         site.bucket.remove_below = remove_below  # type: ignore[method-assign]
-        await replica.look()
+        await replica.poll()
         assert replica.purged == [[A]]
         assert await site.groups() == {B}
 
@@ -132,7 +132,7 @@ def test_a_purge_that_no_bucket_has_seen_is_repeated_by_another_process(
         site = Site(tmp_path)
         other, replica = site.replica(), site.replica()
         for one in (other, replica):
-            await one.look()
+            await one.poll()
         await site.fill()
         write = site.bucket.write
 
@@ -144,17 +144,17 @@ def test_a_purge_that_no_bucket_has_seen_is_repeated_by_another_process(
             await replica.purges.purge(groups)
         site.count -= 1
         successor = site.replica()  # of the same machine
-        await successor.look()
+        await successor.poll()
         assert [type(event) for event in successor.events] == [SharedPurgesUnseen]
         assert await site.groups() == {A, B}
         site.bucket.write = write  # type: ignore[method-assign]
-        await successor.look()
+        await successor.poll()
         left = {B} if groups else set()
         assert await site.groups() == left
         assert successor.purged == [groups]  # what has come from the bucket meanwhile
-        await other.look()
+        await other.poll()
         assert other.purged == [groups]
-        await successor.look()
+        await successor.poll()
         assert len(await site.bucket.listed(PURGES)) == 1
 
     asyncio.run(use())
@@ -181,12 +181,12 @@ def test_a_purge_is_repeated_in_the_bucket_though_clocks_differ(tmp_path: Path) 
         site = Site(tmp_path)
         replica = site.replica()
         site.now += 14 * 60  # S3 accepts 15 minutes
-        await replica.look()
+        await replica.poll()
         await replica.purges.purge([A])
-        await replica.look()
+        await replica.poll()
         await site.fill()
         site.now += 61
-        await replica.look()
+        await replica.poll()
         assert await site.groups() == {B}
 
     asyncio.run(use())
@@ -197,10 +197,10 @@ def test_a_purge_of_everything(tmp_path: Path) -> None:
         site = Site(tmp_path)
         first, second = site.replica(), site.replica()
         await site.fill()
-        await second.look()
+        await second.poll()
         await first.purges.purge(None)
         assert await site.groups() == set()
-        await second.look()
+        await second.poll()
         assert second.purged == [None]
 
     asyncio.run(use())
@@ -210,15 +210,15 @@ def test_a_replica_that_was_away_purges_its_disk_and_not_the_bucket(tmp_path: Pa
     async def use() -> None:
         site = Site(tmp_path)
         first, second = site.replica(), site.replica()
-        await second.look()
+        await second.poll()
         await first.purges.purge([A])
         await site.fill()
         site.now += 86_400
-        await second.look()
+        await second.poll()
         assert second.purged == [[A]]
         assert await site.groups() == {A, B}
         new = site.replica()
-        await new.look()
+        await new.poll()
         assert new.purged == []
 
     asyncio.run(use())
@@ -228,15 +228,15 @@ def test_markers_that_are_none_and_old_ones(tmp_path: Path) -> None:
     async def use() -> None:
         site = Site(tmp_path)
         second = site.replica()
-        await second.look()
+        await second.poll()
         await site.bucket.write(f"{PURGES}/x", b"../../etc \xff " + A.encode())
-        await second.look()
+        await second.poll()
         assert second.purged == [[A]]
         site.now += 31 * 86_400
-        await second.look()
+        await second.poll()
         assert await site.bucket.listed(PURGES) == []
         (tmp_path / "1").write_text("no JSON")
-        await second.look()
+        await second.poll()
 
     asyncio.run(use())
 
@@ -247,7 +247,7 @@ def test_a_marker_that_cannot_be_read_is_obeyed_later(tmp_path: Path) -> None:
     async def use() -> None:
         site = Site(tmp_path)
         first, second = site.replica(), site.replica()
-        await second.look()
+        await second.poll()
         await first.purges.purge([A])
         read = site.bucket.content
 
@@ -255,12 +255,12 @@ def test_a_marker_that_cannot_be_read_is_obeyed_later(tmp_path: Path) -> None:
             raise SharedCacheUnavailableError(reason=f"{name} times out")
 
         site.bucket.content = fails  # type: ignore[method-assign]
-        await second.look()
-        await second.look()
+        await second.poll()
+        await second.poll()
         assert second.purged == []
         assert [type(event) for event in second.events] == [SharedPurgesUnseen]
         site.bucket.content = read  # type: ignore[method-assign]
-        await second.look()
+        await second.poll()
         assert second.purged == [[A]]
 
     asyncio.run(use())
@@ -272,7 +272,7 @@ def test_a_marker_that_can_never_be_read_stops_no_other(tmp_path: Path) -> None:
     async def use() -> None:
         site = Site(tmp_path)
         second = site.replica()
-        await second.look()
+        await second.poll()
         await site.fill()
         for name, group in (("a", A), ("b", "f" * 32), ("c", B)):
             await site.bucket.write(f"{PURGES}/{name}", group.encode())
@@ -284,8 +284,8 @@ def test_a_marker_that_can_never_be_read_stops_no_other(tmp_path: Path) -> None:
             return await read(name)
 
         site.bucket.content = fails  # type: ignore[method-assign]
-        await second.look()
-        await second.look()
+        await second.poll()
+        await second.poll()
         assert second.purged == [[A], [B]]
         assert await site.groups() == set()
         assert SharedPurgesUnseen in map(type, second.events)
@@ -297,9 +297,9 @@ def test_an_object_that_is_too_large_for_a_marker_is_not_read(tmp_path: Path) ->
     async def use() -> None:
         site = Site(tmp_path)
         second = site.replica()
-        await second.look()
+        await second.poll()
         await site.bucket.write(f"{PURGES}/x", A.encode() + b" " * (1 << 20))
-        await second.look()
+        await second.poll()
         assert second.purged == []
         assert second.events == []
 
@@ -310,12 +310,12 @@ def test_many_originals_are_purged_by_several_markers(tmp_path: Path) -> None:
     async def use() -> None:
         site = Site(tmp_path)
         first, second = site.replica(), site.replica()
-        await second.look()
+        await second.poll()
         await site.fill()
         groups = [f"{number:032x}" for number in range(10_500)]
         await first.purges.purge([*groups, A])
         assert await site.groups() == {B}
-        await second.look()
+        await second.poll()
         assert sorted(len(purged or ()) for purged in second.purged) == [501, 10_000]
 
     asyncio.run(use())

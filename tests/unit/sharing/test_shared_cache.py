@@ -1,4 +1,4 @@
-"""Entries that replicas take from each other."""
+"""Entries that replicas share through the bucket."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Settings of HTTP access: what is sent, what is refused, what is never shown."""
+"""Settings of HTTP access: sent credentials, rejected values, hidden secrets."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which network addresses may be fetched from."""
+"""IP addresses from which the server may fetch."""
 
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network

@@ -1,4 +1,4 @@
-"""Old names of the plug-in interface, which work for one release."""
+"""Deprecated names of the plug-in interface, which work for one release."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +11,8 @@ import pytest
 from iiif_server.sources import base, fetched, keeping, listings, shelves
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import OpenedFile
+from iiif_server.sources.provenance import Validators
+from iiif_server.sources.upstreams import Arrival, Upstream, fetch_original
 
 PAGE = (Path(__file__).parents[3] / "docs/upgrading.md").read_text()
 CONTEXT = base.SourceContext("t", Path("t"), cast("Fetcher", None), lambda _: None)
@@ -31,7 +33,8 @@ def _source(kind: type[base.Source[Any]]) -> base.Source[Any]:
     [
         (base, "Surroundings", base.SourceContext),
         (shelves, "Shelf", listings.FolderListing),
-        (keeping, "KeptOriginals", fetched.KeptOriginals),
+        (keeping, "KeptOriginals", fetched.FetchedOriginals),
+        (fetched, "KeptOriginals", fetched.FetchedOriginals),
     ],
 )
 def test_classes(module: ModuleType, old: str, new: type) -> None:
@@ -75,3 +78,21 @@ def test_a_plug_in_that_says_asks_elsewhere_revalidates_by_it() -> None:
     assert not _source(OfAnAttribute).revalidates
     assert not _source(Inheriting).revalidates
     assert "`Source.asks_elsewhere` | `Source.revalidates`" in PAGE
+
+
+async def test_an_upstream_of_a_plug_in_may_still_call_its_fetch_bring() -> None:
+    arrival = Arrival(3, 5, "c", Validators())
+    requests = list[tuple[Path, Validators]]()
+
+    class OfAPlugIn:
+        shown = "plug-in"
+
+        async def bring(self, target: Path, known: Validators) -> Arrival:
+            requests.append((target, known))
+            return arrival
+
+    known = Validators(etag='"1"')
+    with pytest.warns(DeprecationWarning, match=r"OfAPlugIn.bring is now called fetch"):
+        found = await fetch_original(cast("Upstream", OfAPlugIn()), Path("t"), known)
+    assert (found, requests) == (arrival, [(Path("t"), known)])
+    assert "| `Upstream.bring` | `Upstream.fetch` |" in PAGE

@@ -1,4 +1,4 @@
-"""Connections go to addresses that have passed, and to no other, whatever names resolve to."""
+"""Guarded network: connections to permitted IP addresses only, for any DNS answer."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from iiif_server.sources.guard import (
     GuardedNetwork,
     GuardedStream,
     GuardedTransport,
-    Names,
+    Resolver,
     check_guard,
 )
 
@@ -148,17 +148,17 @@ async def test_sockets_of_this_machine_are_not_connected_to() -> None:
 
 @pytest.mark.parametrize("host", ["127.1", "0x7f.1", "0177.0.0.1", "2130706433", "127.0.0.1", "0"])
 async def test_addresses_are_looked_up_as_the_system_spells_them(host: str) -> None:
-    names = Names(1)
-    found = await names.look_up(host, 80)
+    names = Resolver(1)
+    found = await names.resolve(host, 80)
     names.close()
     assert found == ["0.0.0.0" if host == "0" else "127.0.0.1"]  # noqa: S104
 
 
 @pytest.mark.parametrize("host", ["", "a\0b", "a" * 64, "a..b", "\ud800", "x." * 200])
 async def test_what_is_no_name_is_a_failure_to_connect(host: str) -> None:
-    names = Names(1)
+    names = Resolver(1)
     with pytest.raises(httpcore.ConnectError):
-        await names.look_up(host, 80)
+        await names.resolve(host, 80)
     names.close()
 
 

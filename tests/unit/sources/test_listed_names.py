@@ -1,4 +1,4 @@
-"""Which names are listed as images."""
+"""File names that are listed as images."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Settings of `objects` types, and what the answers of stores mean."""
+"""Settings of `objects` types, and errors of object stores."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from iiif_server.errors import (
     SourceUnavailableError,
 )
 from iiif_server.object_stores.client import problem_of
-from iiif_server.sources.object_upstream import refusal
+from iiif_server.sources.object_upstream import error_of
 from iiif_server.sources.objects import ObjectsOptions
 
 
@@ -98,7 +98,7 @@ def answer(status: int, code: str) -> str:
     ],
 )
 def test_answers_of_stores(error: Exception, expected: type[Exception], told: str) -> None:
-    found, problem = refusal(error), repr(problem_of(error))
+    found, problem = error_of(error), repr(problem_of(error))
     assert type(found) is expected
     assert told in problem
     assert "secret" not in str(found)

@@ -1,9 +1,9 @@
-"""What is known of where a kept original came from, and when to ask there again."""
+"""Provenance of fetched originals, and when to revalidate them."""
 
 import pytest
 
 from iiif_server.sources.provenance import (
-    MAX_BYTES,
+    MAX_RECORD_BYTES,
     Provenance,
     Validators,
     digest,
@@ -126,7 +126,7 @@ def test_a_record_of_another_file_is_not_about_it(size: int, mtime_ns: int) -> N
         RECORD.replace("1.5", '"now"').encode(),
         RECORD.replace('\\"a\\"', '\\"a\\r\\nX: y\\"').encode(),
         RECORD.replace('"gone"', '"lost"').encode(),
-        b"[" * MAX_BYTES,
+        b"[" * MAX_RECORD_BYTES,
     ],
 )
 def test_a_damaged_record_is_none(text: bytes) -> None:
@@ -143,7 +143,7 @@ def test_no_record_is_longer_than_what_is_read_of_it() -> None:
         validators=validators_of(URL, {"etag": f'W/"{chr(92) * 1000}"', "last-modified": DATE}),
     )
     assert longest.validators.etag is not None
-    assert len(longest.model_dump_json()) < MAX_BYTES
+    assert len(longest.model_dump_json()) < MAX_RECORD_BYTES
 
 
 @pytest.mark.parametrize(

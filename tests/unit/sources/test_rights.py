@@ -1,4 +1,4 @@
-"""Which text may name the rights of images."""
+"""Values of the setting `rights`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who may fetch now."""
+"""Limits of concurrent fetches, in total and per host."""
 
 import asyncio
 from collections import Counter
@@ -30,7 +30,7 @@ class Fetches:
         await asyncio.gather(*self.tasks)
 
     async def _fetch(self, host: str) -> None:
-        async with self._slots.one(host):
+        async with self._slots.acquire(host):
             self.under_way[host] += 1
             try:
                 await self.may_end.wait()
@@ -50,9 +50,9 @@ async def test_one_host_gets_half_of_the_slots_but_one_at_least(number: int, mos
     slots = Slots(number, LONG)
     fetches = Fetches(slots)
     await fetches.begin(*["slow"] * 3 * number)
-    assert fetches.under_way["slow"] == slots.taken == most
+    assert fetches.under_way["slow"] == slots.in_use == most
     await fetches.end()
-    assert slots.taken == 0
+    assert slots.in_use == 0
 
 
 async def test_a_slow_host_leaves_room_for_others() -> None:
@@ -67,31 +67,31 @@ async def test_no_more_slots_are_taken_than_there_are() -> None:
     slots = Slots(4, LONG)
     fetches = Fetches(slots)
     await fetches.begin(*(f"host-{number}" for number in range(20)))
-    assert slots.taken == fetches.under_way.total() == 4
+    assert slots.in_use == fetches.under_way.total() == 4
     await fetches.end()
 
 
 @pytest.mark.parametrize("hosts", [["a", "a"], ["a", "b"]])
 async def test_whoever_waits_too_long_is_refused(hosts: list[str]) -> None:
     slots = Slots(1, 0.01)
-    async with slots.one(hosts[0]):
+    async with slots.acquire(hosts[0]):
         with pytest.raises(SourceBusyError):
-            async with slots.one(hosts[1]):
+            async with slots.acquire(hosts[1]):
                 pytest.fail("there was no slot")
-        assert slots.taken == 1
-    assert slots.taken == 0
-    async with slots.one(hosts[1]):
-        assert slots.taken == 1
+        assert slots.in_use == 1
+    assert slots.in_use == 0
+    async with slots.acquire(hosts[1]):
+        assert slots.in_use == 1
 
 
 async def test_a_fetch_that_takes_its_time_is_not_refused_for_it() -> None:
-    async with Slots(1, 0.01).one("a"):
+    async with Slots(1, 0.01).acquire("a"):
         await asyncio.sleep(0.05)
 
 
 async def test_a_timeout_of_the_fetch_is_none_of_the_queue() -> None:
     with pytest.raises(TimeoutError):
-        async with Slots(1, LONG).one("a"):
+        async with Slots(1, LONG).acquire("a"):
             raise TimeoutError
 
 
@@ -103,21 +103,21 @@ async def test_those_who_give_up_leave_their_place() -> None:
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
-    assert slots.taken == 2
+    assert slots.in_use == 2
     fetches.tasks = [task for task in fetches.tasks if task not in waiting]
     await fetches.end()
-    assert slots.taken == 0
+    assert slots.in_use == 0
     again = Fetches(slots)
     await again.begin("a", "b")
-    assert slots.taken == 2
+    assert slots.in_use == 2
     await again.end()
 
 
 async def test_hosts_that_nobody_asks_for_are_forgotten() -> None:
     slots = Slots(2, 0.01)
-    async with slots.one("a"), slots.one("b"):
+    async with slots.acquire("a"), slots.acquire("b"):
         with pytest.raises(SourceBusyError):
-            async with slots.one("c"):
+            async with slots.acquire("c"):
                 pytest.fail("there was no slot")
         assert repr(slots) == "<Slots 2 taken, for 2 hosts>"
     assert repr(slots) == "<Slots 0 taken, for 0 hosts>"

@@ -1,4 +1,4 @@
-"""Which names can be the paths of files as they are, on every disk."""
+"""Names that can be file paths unchanged on every disk."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""URLs in names, and which of them are trusted."""
+"""Names that are URLs, and the URLs that a type trusts."""
 
 import re
 from base64 import urlsafe_b64encode

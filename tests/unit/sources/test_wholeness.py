@@ -1,4 +1,4 @@
-"""Which files are surely whole, though nobody said how long they would be."""
+"""Files that are provably complete, though their length was not announced."""
 
 import io
 
@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
-from iiif_server.sources.incoming import END_BYTES, is_surely_whole
+from iiif_server.sources.incoming import END_BYTES, is_provably_complete
 
 TELLING = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "JPEG2000", "PDF"]
 
@@ -23,7 +23,7 @@ def whole(data: bytes) -> bool:
     """What the two ends of the data say."""
     format_ = recognise(data[:SIGNATURE_BYTES])
     assert format_ is not None
-    return is_surely_whole(format_, data[:SIGNATURE_BYTES], data[-END_BYTES:], len(data))
+    return is_provably_complete(format_, data[:SIGNATURE_BYTES], data[-END_BYTES:], len(data))
 
 
 @pytest.mark.parametrize("format_", TELLING)
@@ -58,4 +58,4 @@ def test_a_bitmap_that_does_not_say_its_size_is_not() -> None:
 
 @pytest.mark.parametrize("format_", list(OriginalFormat))
 def test_nothing_is_not(format_: OriginalFormat) -> None:
-    assert not is_surely_whole(format_, b"", b"", 0)
+    assert not is_provably_complete(format_, b"", b"", 0)

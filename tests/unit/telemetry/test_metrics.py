@@ -1,4 +1,4 @@
-"""What is counted, and how it is written down."""
+"""Counters, and their text format."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Stages of an answer, and when they began."""
+"""Stages of a response: durations and start times."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Traces: a span an answer, a child a stage, and nothing at all when they are off."""
+"""Traces: one span per response, one child per stage, none if tracing is off."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from iiif_server.telemetry.requests import Answered
 from iiif_server.telemetry.stages import Stages
-from iiif_server.telemetry.traces import Traces, TracingOptions, open_tracer, wanted
+from iiif_server.telemetry.traces import Traces, TracingOptions, is_enabled, open_tracer
 
 ROUTE = "/{identifier}/{region}/{size}/{rotation}/{quality}.{format}"
 ANSWER = Answered(
@@ -120,7 +120,7 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 def test_traces_are_made_if_settings_or_environment_want_them(
     *, enabled: bool | None, environment: dict[str, str], answer: bool
 ) -> None:
-    assert wanted(TracingOptions(enabled=enabled), environment) is answer
+    assert is_enabled(TracingOptions(enabled=enabled), environment) is answer
 
 
 def test_nothing_is_opened_that_is_not_wanted() -> None:

@@ -1,4 +1,4 @@
-"""Which work begins, which waits, and which is refused."""
+"""Admission: jobs that begin, wait, or are refused."""
 
 import pytest
 
@@ -89,18 +89,18 @@ def test_expensive_work_waits_for_memory(
 @pytest.mark.parametrize(
     ("demand", "waiting", "verdict"),
     [
-        (F, [], Verdict.TAKEN),
-        (F, [F], Verdict.TAKEN),
+        (F, [], Verdict.ADMITTED),
+        (F, [F], Verdict.ADMITTED),
         (F, [F, F], Verdict.BUSY),
-        (F, [T, T, B, B, F], Verdict.TAKEN),  # each lane has its own queue
-        (B, [F, F, B], Verdict.TAKEN),
+        (F, [T, T, B, B, F], Verdict.ADMITTED),  # each lane has its own queue
+        (B, [F, F, B], Verdict.ADMITTED),
         (B, [B, B], Verdict.BUSY),
-        (T, [T] * 1000, Verdict.TAKEN),
-        (full(100), [], Verdict.TAKEN),
-        (full(101), [], Verdict.NEVER),
-        (full(101), [F, F], Verdict.NEVER),  # to wait would be no use either
-        (Demand(Lane.BUILD, 101), [], Verdict.NEVER),
-        (Demand(Lane.TILE, 101), [], Verdict.TAKEN),
+        (T, [T] * 1000, Verdict.ADMITTED),
+        (full(100), [], Verdict.ADMITTED),
+        (full(101), [], Verdict.TOO_LARGE),
+        (full(101), [F, F], Verdict.TOO_LARGE),  # to wait would be no use either
+        (Demand(Lane.BUILD, 101), [], Verdict.TOO_LARGE),
+        (Demand(Lane.TILE, 101), [], Verdict.ADMITTED),
     ],
 )
 def test_a_job_is_taken_or_refused_when_it_comes(

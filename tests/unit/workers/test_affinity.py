@@ -1,12 +1,12 @@
-"""Which waiting job goes to which idle worker."""
+"""Affinity: which waiting job goes to which idle worker."""
 
 import pytest
 
-from iiif_server.workers.affinity import LOOK_AHEAD, MAX_OVERTAKEN, Memory, Waiting, choose
+from iiif_server.workers.affinity import LOOK_AHEAD, MAX_OVERTAKEN, OpenOriginals, Waiting, choose
 
 
-def holding(*subjects: str, capacity: int = 8) -> Memory:
-    memory = Memory(capacity)
+def holding(*subjects: str, capacity: int = 8) -> OpenOriginals:
+    memory = OpenOriginals(capacity)
     for subject in subjects:
         memory.put(subject, None)
     return memory

@@ -1,8 +1,8 @@
-"""Which variables worker processes have."""
+"""Environment variables of worker processes."""
 
 import pytest
 
-from iiif_server.workers.environment import kept
+from iiif_server.workers.environment import inherited
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from iiif_server.workers.environment import kept
     ],
 )  # fmt: skip
 def test_what_changes_how_libraries_run_is_kept(name: str) -> None:
-    assert kept({name: "value"}) == {name: "value"}
+    assert inherited({name: "value"}) == {name: "value"}
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ def test_what_changes_how_libraries_run_is_kept(name: str) -> None:
     ],
 )  # fmt: skip
 def test_all_else_is_left_out(name: str) -> None:
-    assert kept({name: "secret", "LANG": "C"}) == {"LANG": "C"}
+    assert inherited({name: "secret", "LANG": "C"}) == {"LANG": "C"}

@@ -1,4 +1,4 @@
-"""Messages between server and workers: what they carry, and what is refused."""
+"""Messages between server and workers: encoding, and rejected content."""
 
 import os
 from collections.abc import Mapping
@@ -108,7 +108,7 @@ def test_functions_go_by_name_and_partials_by_their_function() -> None:
     call = messages.call(partial(jobs.echo_pair), ("a", 1))
     job: Job = messages.decode(call.content, Job)
     assert (job.function, job.keywords, job.descriptors) == ("support.jobs:echo_pair", {}, 0)
-    assert messages.find(job.function) is jobs.echo_pair
+    assert messages.function_of(job.function) is jobs.echo_pair
     assert call.result == tuple[str, int]
     assert messages.decode(job.arguments[0], tuple[str, int]) == ("a", 1)
     waiting: Job = messages.decode(
@@ -148,7 +148,7 @@ def test_only_functions_of_modules_are_called(function: Any) -> None:
 )
 def test_a_name_is_found_only_where_it_is_defined(name: str) -> None:
     with pytest.raises((MessageError, ImportError)):
-        messages.find(name)
+        messages.function_of(name)
 
 
 # --- exceptions -----------------------------------------------------------------------------
@@ -168,16 +168,16 @@ def test_a_name_is_found_only_where_it_is_defined(name: str) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_errors_that_jobs_may_raise_come_back_as_they_were(error: Exception) -> None:
-    found = messages.restore(_sent(error))
+    found = messages.exception_of(_sent(error))
     assert (type(found), found.args) == (type(error), error.args)
     assert getattr(found, "errno", None) == getattr(error, "errno", None)
 
 
 def test_what_the_disk_said_comes_with_what_could_not_be_kept() -> None:
-    found = messages.restore(_sent(NotKeptError("Not kept.", OSError(28, "full"))))
+    found = messages.exception_of(_sent(NotKeptError("Not kept.", OSError(28, "full"))))
     assert isinstance(found, NotKeptError)
-    assert isinstance(found.refusal, OSError)
-    assert found.refusal.errno == 28
+    assert isinstance(found.disk_error, OSError)
+    assert found.disk_error.errno == 28
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_what_the_disk_said_comes_with_what_could_not_be_kept() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_all_other_errors_are_only_told_of(error: BaseException) -> None:
-    found = messages.restore(_sent(error))
+    found = messages.exception_of(_sent(error))
     assert isinstance(found, WorkerFailedError)
-    assert str(found) == "The image could not be made."
+    assert str(found) == "The image could not be rendered."
     assert type(error).__name__ in found.reason
 
 
@@ -203,7 +203,7 @@ def test_all_other_errors_are_only_told_of(error: BaseException) -> None:
     "name", ["builtins:eval", "builtins:type", "os:mkdir", "builtins:BaseException", "", "a:b:c"]
 )
 def test_no_name_that_a_worker_sends_is_called(name: str) -> None:
-    found = messages.restore(Failure(name, ("raise SystemExit",), "text", ""))
+    found = messages.exception_of(Failure(name, ("raise SystemExit",), "text", ""))
     assert isinstance(found, WorkerFailedError)
 
 
@@ -215,5 +215,5 @@ def test_texts_are_bounded_and_can_always_be_sent() -> None:
 
 
 def _sent(error: BaseException) -> Failure:
-    failure: Failure = messages.decode(messages.encode(messages.describe(error)), Failure)
+    failure: Failure = messages.decode(messages.encode(messages.failure_of(error)), Failure)
     return failure

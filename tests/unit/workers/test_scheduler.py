@@ -1,4 +1,4 @@
-"""What a pool does about jobs, deaths and time, without any process."""
+"""Scheduler: jobs, deaths of workers and timeouts, without processes."""
 
 import math
 from dataclasses import dataclass, field
@@ -74,7 +74,7 @@ class Simulated:
             number for number, worker in self.scheduler.workers.items() if worker.job is job
         )
 
-    def taken(self, kind: type[Any]) -> list[Any]:
+    def emitted(self, kind: type[Any]) -> list[Any]:
         """The actions of a kind since they were last asked for."""
         found = [action for action in self.done if isinstance(action, kind)]
         self.done = [action for action in self.done if not isinstance(action, kind)]
@@ -105,7 +105,7 @@ def test_one_process_is_started_for_each_worker_and_no_more() -> None:
     assert len(pool.starting) == 3
     pool.start_all()
     assert len(pool.scheduler.workers) == 3
-    assert len(pool.taken(StartWorker)) == 3
+    assert len(pool.emitted(StartWorker)) == 3
     assert pool.done == []
 
 
@@ -163,20 +163,20 @@ def test_a_job_whose_workers_crash_is_tried_twice() -> None:
     job = pool.queue("bad")
     pool.die(job)
     pool.die(job)
-    (failed,) = pool.taken(FailJob)
+    (failed,) = pool.emitted(FailJob)
     assert failed.job is job
     assert isinstance(failed.error, WorkerDiedError)
-    assert (pool.running, pool.waiting, job.tries) == ([], [], 2)
-    assert [action.reason for action in pool.taken(ReportReplaced)] == ["died", "died"]
+    assert (pool.running, pool.waiting, job.attempts) == ([], [], 2)
+    assert [action.reason for action in pool.emitted(ReportReplaced)] == ["died", "died"]
 
 
 def test_a_job_that_uses_up_its_processor_time_is_not_tried_again() -> None:
     pool = opened(3)
     job = pool.queue("endless")
     pool.die(job, Death.OVERTIME)
-    (failed,) = pool.taken(FailJob)
+    (failed,) = pool.emitted(FailJob)
     assert isinstance(failed.error, OriginalTooComplexError)
-    assert (pool.running, pool.waiting, job.tries) == ([], [], 1)
+    assert (pool.running, pool.waiting, job.attempts) == ([], [], 1)
 
 
 def test_a_job_over_which_a_library_gives_up_twice_is_too_complex() -> None:
@@ -184,9 +184,9 @@ def test_a_job_over_which_a_library_gives_up_twice_is_too_complex() -> None:
     pool = opened(3)
     job = pool.queue("greedy")
     pool.die(job, Death.ABORTED)
-    assert (pool.running, pool.taken(FailJob)) == (["greedy"], [])
+    assert (pool.running, pool.emitted(FailJob)) == (["greedy"], [])
     pool.die(job, Death.ABORTED)
-    (failed,) = pool.taken(FailJob)
+    (failed,) = pool.emitted(FailJob)
     assert isinstance(failed.error, OriginalTooComplexError)
 
 
@@ -196,8 +196,8 @@ def test_a_job_that_no_worker_has_got_has_not_been_tried(deaths: int) -> None:
     job = pool.queue("good")
     for _ in range(deaths):
         pool.die(job, Death.UNSENT)
-    assert (pool.running, job.tries) == (["good"], 1)
-    assert pool.taken(FailJob) == []
+    assert (pool.running, job.attempts) == (["good"], 1)
+    assert pool.emitted(FailJob) == []
 
 
 def test_a_worker_killed_by_others_has_its_job_tried_beside_no_expensive_one() -> None:
@@ -216,16 +216,16 @@ def test_a_worker_killed_by_others_has_its_job_tried_beside_no_expensive_one() -
     assert (pool.running, pool.waiting) == (["victim"], ["later"])
     pool.finish(victim)
     assert pool.running == ["later"]
-    assert pool.taken(FailJob) == []
+    assert pool.emitted(FailJob) == []
 
 
 def test_a_job_over_which_workers_are_killed_even_alone_fails() -> None:
     pool = opened(2)
     job = pool.queue("greedy", FULL)
     pool.die(job, Death.KILLED)
-    assert pool.taken(FailJob) == []
+    assert pool.emitted(FailJob) == []
     pool.die(job, Death.KILLED)
-    (failed,) = pool.taken(FailJob)
+    (failed,) = pool.emitted(FailJob)
     assert isinstance(failed.error, WorkerDiedError)
 
 
@@ -241,13 +241,13 @@ def test_jobs_killed_together_are_tried_one_after_the_other() -> None:
         order.append(name)
         pool.finish(next(victim for victim in victims if victim.payload == name))
     assert sorted(order) == ["a", "b", "c"]
-    assert pool.taken(FailJob) == []
+    assert pool.emitted(FailJob) == []
 
 
 def test_a_job_that_was_given_up_is_not_tried_again() -> None:
     pool = opened(2)
     job = pool.queue("a")
-    pool.note(pool.scheduler.give_up(job, pool.now))
+    pool.note(pool.scheduler.abandon(job, pool.now))
     pool.die(job)
     assert (pool.running, pool.waiting) == ([], [])
 
@@ -296,13 +296,13 @@ def test_a_job_that_takes_too_long_has_its_worker_ended_and_no_other() -> None:
     number = pool.worker_of(slow)
     assert pool.scheduler.wake_at == 2.0
     pool.wait(1.9)
-    assert pool.taken(FailJob) == []
+    assert pool.emitted(FailJob) == []
     pool.wait(0.1)
-    (failed,) = pool.taken(FailJob)
+    (failed,) = pool.emitted(FailJob)
     assert (failed.job, type(failed.error)) == (slow, RenderTimedOutError)
     assert "2 seconds" in str(failed.error)
-    assert pool.taken(EndWorker) == [EndWorker(number)]
-    assert [action.reason for action in pool.taken(ReportReplaced)] == ["deadline"]
+    assert pool.emitted(EndWorker) == [EndWorker(number)]
+    assert [action.reason for action in pool.emitted(ReportReplaced)] == ["deadline"]
     assert pool.running == [other.payload]
     assert len(pool.starting) == 1
 
@@ -317,7 +317,7 @@ def test_waiting_counts_for_the_queue_and_running_for_the_deadline() -> None:
     assert pool.scheduler.wake_at == pytest.approx(5.9)
     pool.wait(0.9)
     pool.finish(late)
-    assert pool.taken(FailJob) == []
+    assert pool.emitted(FailJob) == []
     assert pool.scheduler.wake_at == math.inf
 
 
@@ -326,9 +326,9 @@ def test_a_job_that_waits_too_long_fails() -> None:
     pool.queue("first", timeout=100.0)
     late = pool.queue("late")
     pool.wait(5.0)
-    (failed,) = pool.taken(FailJob)
+    (failed,) = pool.emitted(FailJob)
     assert (failed.job, type(failed.error)) == (late, QueueTimedOutError)
-    assert pool.taken(ReportRefused) == [ReportRefused(late, "deadline")]
+    assert pool.emitted(ReportRefused) == [ReportRefused(late, "deadline")]
     assert pool.waiting == []
 
 
@@ -378,10 +378,10 @@ def test_a_worker_that_has_served_its_time_works_until_its_successor_is_ready() 
     assert pool.running == ["3"]
     old = pool.worker_of(third)
     pool.start_all()
-    assert [action.reason for action in pool.taken(ReportRenewed)] == ["jobs"]
-    assert pool.taken(EndWorker) == []
+    assert [action.reason for action in pool.emitted(ReportRenewed)] == ["jobs"]
+    assert pool.emitted(EndWorker) == []
     pool.finish(third)
-    assert pool.taken(EndWorker) == [EndWorker(old)]
+    assert pool.emitted(EndWorker) == [EndWorker(old)]
     assert len(pool.scheduler.workers) == 1
 
 
@@ -392,7 +392,7 @@ def test_a_worker_that_holds_on_to_memory_is_renewed() -> None:
     pool.finish(pool.queue("large"), memory=101)
     assert len(pool.starting) == 1
     pool.start_all()
-    assert [action.reason for action in pool.taken(ReportRenewed)] == ["memory"]
+    assert [action.reason for action in pool.emitted(ReportRenewed)] == ["memory"]
     assert len(pool.scheduler.workers) == 2
 
 
@@ -401,9 +401,9 @@ def test_a_job_whose_worker_cannot_open_its_folder_begins_with_the_next_one() ->
     job = pool.queue("a")
     pool.note(pool.scheduler.stale(pool.worker_of(job), pool.now))
     pool.start_all()
-    assert (pool.running, job.tries) == (["a"], 1)
+    assert (pool.running, job.attempts) == (["a"], 1)
     assert (pool.scheduler.renewed, pool.scheduler.replaced) == (1, 0)
-    assert [action.reason for action in pool.taken(ReportRenewed)] == ["folders"]
+    assert [action.reason for action in pool.emitted(ReportRenewed)] == ["folders"]
 
 
 # --- the end --------------------------------------------------------------------------------
@@ -413,10 +413,10 @@ def test_closing_ends_workers_and_fails_what_runs() -> None:
     pool = opened(2)
     running = pool.queue("running")
     pool.note(pool.scheduler.close())
-    (failed,) = pool.taken(FailJob)
+    (failed,) = pool.emitted(FailJob)
     assert (failed.job, type(failed.error)) == (running, WorkerDiedError)
-    assert len(pool.taken(EndWorker)) == 2
-    assert pool.taken(StartWorker) == pool.taken(ReportReplaced) == []
+    assert len(pool.emitted(EndWorker)) == 2
+    assert pool.emitted(StartWorker) == pool.emitted(ReportReplaced) == []
 
 
 def test_a_worker_that_was_started_for_a_pool_that_is_closed_is_ended() -> None:
@@ -424,7 +424,7 @@ def test_a_worker_that_was_started_for_a_pool_that_is_closed_is_ended() -> None:
     pool.note(pool.scheduler.open())
     pool.note(pool.scheduler.close())
     pool.start_all()
-    assert len(pool.taken(EndWorker)) == 1
+    assert len(pool.emitted(EndWorker)) == 1
     assert not pool.scheduler.workers
 
 
@@ -444,7 +444,7 @@ def test_background_jobs_run_in_workers_of_their_own_that_are_started_when_neede
     pool = opened(2)
     job = pool.queue("ahead", BACKGROUND)
     assert (pool.running, pool.waiting) == ([], ["ahead"])
-    assert pool.taken(StartWorker) == [StartWorker(3, background=True)]
+    assert pool.emitted(StartWorker) == [StartWorker(3, background=True)]
     pool.start_all()
     assert pool.worker_of(job) == 3
     for name in ("one", "two", "three"):
@@ -456,7 +456,7 @@ def test_background_jobs_run_in_workers_of_their_own_that_are_started_when_neede
 def test_background_workers_are_half_as_many_and_no_more_than_jobs(size: int, workers: int) -> None:
     pool = opened(size)
     pool.queue("first", BACKGROUND)
-    assert pool.taken(StartWorker) == [StartWorker(size + 1, background=True)]
+    assert pool.emitted(StartWorker) == [StartWorker(size + 1, background=True)]
     for name in "abcdefgh":
         pool.queue(name, BACKGROUND)
     pool.start_all()
@@ -468,12 +468,12 @@ def test_background_workers_are_half_as_many_and_no_more_than_jobs(size: int, wo
 def test_a_background_job_is_suspended_while_foreground_jobs_run(demand: Demand) -> None:
     pool, job = building()
     first, second = pool.queue("first", demand), pool.queue("second", TILE)
-    assert pool.taken(Suspend) == [Suspend(pool.worker_of(job))]
+    assert pool.emitted(Suspend) == [Suspend(pool.worker_of(job))]
     pool.finish(first)
-    assert pool.taken(Resume) == []
+    assert pool.emitted(Resume) == []
     pool.finish(second)
-    assert pool.taken(Resume) == [Resume(pool.worker_of(job))]
-    assert pool.taken(Suspend) == []
+    assert pool.emitted(Resume) == [Resume(pool.worker_of(job))]
+    assert pool.emitted(Suspend) == []
 
 
 def test_a_background_job_does_not_begin_while_foreground_jobs_run() -> None:
@@ -484,7 +484,7 @@ def test_a_background_job_does_not_begin_while_foreground_jobs_run() -> None:
     assert (pool.running, pool.waiting) == (["tile"], ["ahead"])
     pool.finish(tile)
     assert pool.running == ["ahead"]
-    assert pool.taken(Suspend) == []
+    assert pool.emitted(Suspend) == []
 
 
 def test_only_as_many_background_jobs_are_suspended_as_there_are_cpus_too_few() -> None:
@@ -494,15 +494,15 @@ def test_only_as_many_background_jobs_are_suspended_as_there_are_cpus_too_few() 
     assert len(pool.running) == 4
     numbers = [pool.worker_of(job) for job in ahead]
     one = pool.queue("one")
-    assert pool.taken(Suspend) == [Suspend(numbers[3])]
+    assert pool.emitted(Suspend) == [Suspend(numbers[3])]
     two = pool.queue("two")
-    assert pool.taken(Suspend) == [Suspend(numbers[2])]
+    assert pool.emitted(Suspend) == [Suspend(numbers[2])]
     pool.finish(ahead[0])  # makes way for another one
-    assert pool.taken(Resume) == [Resume(numbers[2])]
+    assert pool.emitted(Resume) == [Resume(numbers[2])]
     pool.finish(one)
-    assert pool.taken(Resume) == [Resume(numbers[3])]
+    assert pool.emitted(Resume) == [Resume(numbers[3])]
     pool.finish(two)
-    assert pool.taken(Resume) == pool.taken(Suspend) == []
+    assert pool.emitted(Resume) == pool.emitted(Suspend) == []
 
 
 def test_suspended_time_does_not_count_for_the_deadline() -> None:
@@ -513,9 +513,9 @@ def test_suspended_time_does_not_count_for_the_deadline() -> None:
     pool.finish(tile)
     pool.wait(39.9)
     assert "ahead" in pool.running
-    assert pool.taken(FailJob) == []
+    assert pool.emitted(FailJob) == []
     pool.wait(0.2)
-    (failed,) = pool.taken(FailJob)
+    (failed,) = pool.emitted(FailJob)
     assert failed.job is job
     assert isinstance(failed.error, RenderTimedOutError)
 
@@ -529,7 +529,7 @@ def test_a_deadline_that_passes_while_a_job_is_suspended_ends_nothing() -> None:
     assert pool.scheduler.wake_at > pool.now
     pool.finish(tile)
     pool.finish(job)
-    assert pool.taken(FailJob) == pool.taken(ReportReplaced) == []
+    assert pool.emitted(FailJob) == pool.emitted(ReportReplaced) == []
 
 
 def test_a_job_is_suspended_for_so_long_only() -> None:
@@ -537,13 +537,13 @@ def test_a_job_is_suspended_for_so_long_only() -> None:
     pool, job = building()
     pool.queue("long", FULL, timeout=1000.0)
     pool.wait(MAX_SUSPENDED - 0.5)
-    assert pool.taken(Resume) == []
+    assert pool.emitted(Resume) == []
     assert pool.scheduler.wake_at == MAX_SUSPENDED
     pool.wait(0.5)
-    assert pool.taken(Resume) == [Resume(pool.worker_of(job))]
+    assert pool.emitted(Resume) == [Resume(pool.worker_of(job))]
     pool.done.clear()
     pool.queue("more")
-    assert pool.taken(Suspend) == []
+    assert pool.emitted(Suspend) == []
 
 
 def test_somebody_who_waits_for_a_background_job_has_it_resumed_for_good() -> None:
@@ -551,12 +551,12 @@ def test_somebody_who_waits_for_a_background_job_has_it_resumed_for_good() -> No
     number = pool.worker_of(job)
     pool.queue("tile")
     pool.note(pool.scheduler.promote("another image", pool.now))
-    assert pool.taken(Resume) == []
+    assert pool.emitted(Resume) == []
     pool.note(pool.scheduler.promote("image", pool.now))
-    assert pool.taken(Resume) == [Resume(number)]
+    assert pool.emitted(Resume) == [Resume(number)]
     pool.done.clear()
     pool.queue("more")
-    assert pool.taken(Suspend) == []
+    assert pool.emitted(Suspend) == []
 
 
 def test_somebody_who_waits_for_a_background_job_that_waits_has_it_done_by_any_worker() -> None:
@@ -580,17 +580,17 @@ def test_a_background_job_is_aborted_for_the_memory_that_an_expensive_job_needs(
     number = pool.worker_of(job)
     pool.done.clear()
     small = pool.queue("small", Demand(Lane.FULL, 40))
-    assert pool.taken(EndWorker) == []
+    assert pool.emitted(EndWorker) == []
     pool.finish(small)
     large = pool.queue("large", Demand(Lane.FULL, 41))
-    assert pool.taken(EndWorker) == [EndWorker(number)]
-    assert pool.taken(ReportRenewed) == [ReportRenewed("aborted", job)]
+    assert pool.emitted(EndWorker) == [EndWorker(number)]
+    assert pool.emitted(ReportRenewed) == [ReportRenewed("aborted", job)]
     pool.start_all()
-    assert (pool.running, pool.waiting, job.tries) == (["large"], ["ahead"], 0)
+    assert (pool.running, pool.waiting, job.attempts) == (["large"], ["ahead"], 0)
     pool.finish(large)
     assert pool.running == ["ahead"]
-    assert pool.taken(FailJob) == pool.taken(ReportReplaced) == []
-    assert job.tries == 1
+    assert pool.emitted(FailJob) == pool.emitted(ReportReplaced) == []
+    assert job.attempts == 1
 
 
 def test_a_job_that_wants_to_be_alone_does_not_wait_for_background_jobs() -> None:
@@ -598,7 +598,7 @@ def test_a_job_that_wants_to_be_alone_does_not_wait_for_background_jobs() -> Non
     victim = pool.queue("victim", FULL)
     pool.die(victim, Death.KILLED)
     assert (pool.running, pool.waiting) == (["victim"], ["ahead"])
-    assert pool.taken(ReportRenewed) == [ReportRenewed("aborted", job)]
+    assert pool.emitted(ReportRenewed) == [ReportRenewed("aborted", job)]
 
 
 def test_no_foreground_job_waits_for_a_background_job_that_wants_to_be_alone() -> None:
@@ -617,7 +617,7 @@ def test_a_result_that_arrives_after_its_worker_was_suspended_counts() -> None:
     pool.queue("tile")
     pool.done.clear()
     pool.finish(job)
-    assert pool.taken(Resume) == [Resume(number)]  # to take its next job
+    assert pool.emitted(Resume) == [Resume(number)]  # to take its next job
     assert pool.running == ["tile"]
     assert number in pool.scheduler.workers
 
@@ -629,7 +629,7 @@ def test_a_suspended_worker_that_dies_has_its_job_done_by_the_next() -> None:
     pool.start_all()
     assert (pool.running, pool.waiting) == (["tile"], ["ahead"])
     pool.finish(tile)
-    assert (pool.running, job.tries) == (["ahead"], 2)
+    assert (pool.running, job.attempts) == (["ahead"], 2)
 
 
 def test_an_idle_background_worker_ends_after_a_while_and_is_started_anew() -> None:
@@ -642,19 +642,19 @@ def test_an_idle_background_worker_ends_after_a_while_and_is_started_anew() -> N
     pool.wait(BACKGROUND_IDLE - 0.5)
     assert number in pool.scheduler.workers
     pool.wait(0.5)
-    assert pool.taken(EndWorker) == [EndWorker(number)]
-    assert (pool.taken(ReportReplaced), pool.scheduler.replaced) == ([], 0)
+    assert pool.emitted(EndWorker) == [EndWorker(number)]
+    assert (pool.emitted(ReportReplaced), pool.scheduler.replaced) == ([], 0)
     pool.queue("another", BACKGROUND)
-    assert pool.taken(StartWorker) == [StartWorker(number + 1, background=True)]
+    assert pool.emitted(StartWorker) == [StartWorker(number + 1, background=True)]
 
 
 def test_a_background_worker_whose_lifetime_is_over_ends_at_once() -> None:
     pool, job = building(lifetime=Lifetime(max_jobs=1))
     number = pool.worker_of(job)
     pool.finish(job)
-    assert pool.taken(EndWorker) == [EndWorker(number)]
-    assert pool.taken(ReportRenewed) == [ReportRenewed("jobs", None)]
-    assert pool.taken(StartWorker) == []
+    assert pool.emitted(EndWorker) == [EndWorker(number)]
+    assert pool.emitted(ReportRenewed) == [ReportRenewed("jobs", None)]
+    assert pool.emitted(StartWorker) == []
     assert len(pool.scheduler.workers) == 2
 
 
@@ -666,7 +666,7 @@ def test_a_background_worker_is_no_successor_of_another() -> None:
     pool.note(pool.scheduler.started(background, pool.now))
     assert not any(worker.superseded for worker in pool.scheduler.workers.values())
     pool.note(pool.scheduler.started(successor, pool.now))
-    assert pool.taken(EndWorker) == [EndWorker(1)]
+    assert pool.emitted(EndWorker) == [EndWorker(1)]
     assert set(pool.scheduler.workers) == {successor, background}
 
 
@@ -676,5 +676,5 @@ def test_closing_ends_suspended_workers_and_fails_their_jobs() -> None:
     pool.queue("tile")
     pool.done.clear()
     pool.note(pool.scheduler.close())
-    assert EndWorker(number) in pool.taken(EndWorker)
-    assert job in [failed.job for failed in pool.taken(FailJob)]
+    assert EndWorker(number) in pool.emitted(EndWorker)
+    assert job in [failed.job for failed in pool.emitted(FailJob)]

@@ -6,12 +6,12 @@ from typing import Any
 from distributed import Worker, WorkerPlugin, get_worker
 
 from iiif_server.commands.bulk.tasks import (
-    Bench,
     Outcome,
     Result,
     Task,
-    open_bench,
-    perform_shared,
+    TaskContext,
+    open_context,
+    run_task_shared,
 )
 from iiif_server.composition.sizing import memory_for_images
 from iiif_server.iiif.identifier import Identifier
@@ -33,7 +33,7 @@ class ServicesPlugin(WorkerPlugin):
     idempotent = True
 
     def __init__(self) -> None:
-        self._bench: asyncio.Future[Bench] | None = None
+        self._context: asyncio.Future[TaskContext] | None = None
         self._closing: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -46,10 +46,10 @@ class ServicesPlugin(WorkerPlugin):
     async def setup(self, worker: Worker) -> None:
         """Open the services, and declare the memory for images as a resource."""
         settings = load_settings()
-        self._bench = asyncio.get_running_loop().create_future()
+        self._context = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
-        self._task = asyncio.create_task(self._hold(settings))
-        await asyncio.shield(self._bench)
+        self._task = asyncio.create_task(self._serve(settings))
+        await asyncio.shield(self._context)
         await worker.set_resources(**{MEMORY: memory_for_images(settings)})
 
     async def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
@@ -58,33 +58,33 @@ class ServicesPlugin(WorkerPlugin):
             self._closing.set()
             await self._task
 
-    async def perform(self, task: Task) -> Result:
+    async def run_task(self, task: Task) -> Result:
         """Run a task and return its result."""
-        if self._bench is None:
+        if self._context is None:
             raise RuntimeError("The services of this worker are not open.")
-        bench, subject = await asyncio.shield(self._bench), task.subject
-        if isinstance(subject, Identifier) and subject.type not in bench.settings.types:
+        context, subject = await asyncio.shield(self._context), task.subject
+        if isinstance(subject, Identifier) and subject.type not in context.settings.types:
             text = f"the Dask worker has no type {subject.type}: it needs IIIF_CONFIG, too."
             return Result(Outcome.FAILED, f"{subject}: {text}")
-        return await perform_shared(bench, task)
+        return await run_task_shared(context, task)
 
-    async def _hold(self, settings: Any) -> None:
+    async def _serve(self, settings: Any) -> None:
         """Open the services, wait for `teardown`, and close them in the same asyncio task."""
-        if self._bench is None or self._closing is None:
+        if self._context is None or self._closing is None:
             raise RuntimeError("Not set up.")
         try:
-            async with open_bench(settings) as bench:
-                self._bench.set_result(bench)
+            async with open_context(settings) as context:
+                self._context.set_result(context)
                 await self._closing.wait()
         except Exception as error:
-            if self._bench.done():
+            if self._context.done():
                 raise
-            self._bench.set_exception(error)
+            self._context.set_exception(error)
 
 
-async def perform_here(task: Task) -> Result:
+async def run_in_worker(task: Task) -> Result:
     """Run a task with the services of the current Dask worker, and return its result."""
     plugin = get_worker().plugins[NAME]
     if not isinstance(plugin, ServicesPlugin):
         raise TypeError(plugin)
-    return await plugin.perform(task)
+    return await plugin.run_task(task)

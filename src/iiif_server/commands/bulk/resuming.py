@@ -7,7 +7,7 @@ from pathlib import Path
 
 from iiif_server.iiif.identifier import Identifier
 
-_AT_ONCE = 1000
+_BATCH = 1000
 """Entries per transaction, and most entries that an interrupted run loses."""
 
 
@@ -41,7 +41,7 @@ class Prepared:
     def add(self, fingerprint: str) -> None:
         """Add the fingerprint of an original that needs no pyramid."""
         self._new.append((self._key(fingerprint),))
-        if len(self._new) >= _AT_ONCE:
+        if len(self._new) >= _BATCH:
             self._write()
 
     def close(self) -> None:

@@ -23,8 +23,8 @@ from iiif_server.commands.bulk.tasks import (
     Subject,
     Task,
     Work,
-    open_bench,
-    perform_shared,
+    open_context,
+    run_task_shared,
 )
 from iiif_server.commands.common import Command, fail, find_identifiers, show_progress
 from iiif_server.errors import ConfigurationError, IiifServerError
@@ -47,7 +47,7 @@ class Executor(Protocol):
     """Originals for listings only."""
 
     @property
-    def at_once(self) -> int:
+    def concurrency(self) -> int:
         """Limit of concurrent tasks."""
 
     async def run(self, task: Task) -> Result:
@@ -57,20 +57,20 @@ class Executor(Protocol):
 class LocalExecutor:
     """Executor with the worker pools of this process."""
 
-    def __init__(self, bench: Any) -> None:
-        self._bench = bench
-        self.originals = bench.services.originals
-        self.at_once = bench.settings.image_pool_size
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self.originals = context.services.originals
+        self.concurrency = context.settings.image_pool_size
 
     async def run(self, task: Task) -> Result:
         """Run a task and return its result."""
-        return await perform_shared(self._bench, task)
+        return await run_task_shared(self._context, task)
 
 
 @asynccontextmanager
 async def _open_local(settings: Settings) -> AsyncIterator[Executor]:
-    async with open_bench(settings) as bench:
-        yield LocalExecutor(bench)
+    async with open_context(settings) as context:
+        yield LocalExecutor(context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def run_bulk(main: Callable[[Results], Coroutine[Any, Any, None]]) -> Results:
         fail(str(error))
     except KeyboardInterrupt:
         results.show_failures()
-        click.echo("Interrupted. Repeat the command: it goes on with what is left.", err=True)
+        click.echo("Interrupted. Repeat the command to continue.", err=True)
         sys.exit(_INTERRUPTED)
     results.show_failures()
     return results
@@ -172,16 +172,16 @@ def interrupted_by_sigterm() -> Iterator[None]:
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     if ignored:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    former = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, former)
         if ignored:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def find_chosen(
+def find_selected(
     settings: Settings, executor: Executor, type_: str | None, written: Iterable[str]
 ) -> list[Identifier]:
     """Return the chosen identifiers; raises the errors of `find_identifiers`."""
@@ -203,22 +203,22 @@ async def run_tasks(
     """
     succeeded: list[Task] = []
     while tasks:
-        further: list[Task] = []
-        jobs = (_persist(executor, task, distribution.retries) for task in tasks)
+        further_tasks: list[Task] = []
+        jobs = (_run_with_retries(executor, task, distribution.retries) for task in tasks)
         with show_progress(description, len(tasks)) as advance:
-            async with aclosing(completed(jobs, executor.at_once)) as done:
+            async with aclosing(completed(jobs, executor.concurrency)) as done:
                 async for task, result in done:
                     results.add(result)
                     advance()
                     if result.fatal:
-                        raise ConfigurationError("No further image can be done.")
+                        raise ConfigurationError("No further image can be processed.")
                     if result.outcome not in {Outcome.FAILED, Outcome.SKIPPED}:
                         succeeded.append(task)
                     if distribution.pages:
-                        further += _further_pages(task, result)
+                        further_tasks += _further_pages(task, result)
                     else:
                         results.pages_left += result.pages - 1
-        tasks, description = further, "Further pages"
+        tasks, description = further_tasks, "Further pages"
     return succeeded
 
 
@@ -230,11 +230,11 @@ def _further_pages(task: Task, result: Result) -> Iterator[Task]:
             yield replace(task, subject=Identifier(type_, f"{name};{page}"))
 
 
-async def _persist(executor: Executor, task: Task, retries: int) -> tuple[Task, Result]:
+async def _run_with_retries(executor: Executor, task: Task, retries: int) -> tuple[Task, Result]:
     """Run a task, with retries after temporary errors; return it and its last result."""
     result = await executor.run(task)
     for retry in range(retries):
-        if not result.passing:
+        if not result.temporary:
             break
         await asyncio.sleep(_RETRY_SECONDS * 2**retry)
         result = await executor.run(task)

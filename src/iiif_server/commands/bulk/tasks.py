@@ -29,7 +29,7 @@ from iiif_server.server.services import Services
 from iiif_server.settings import Settings
 from iiif_server.sources.listings import is_listed
 
-_PASSING = (
+_TEMPORARY = (
     NotKeptError,
     NotNowError,
     OriginalChangedError,
@@ -62,11 +62,11 @@ class Result:
     outcome: Outcome
     failure: str = ""
     """Identifier and reason of a failure."""
-    passing: bool = False
+    temporary: bool = False
     """Whether the error is temporary, so that a retry may succeed."""
     fatal: bool = False
     """Whether all other tasks would fail, too."""
-    needed: int = 0
+    needed_memory: int = 0
     """Required memory in bytes, if the task failed because of the memory limit."""
     pages: int = 1
     """Number of pages of the original; this task processed the first."""
@@ -75,7 +75,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class TaskContext:
     """Services and settings for tasks, for the lifetime of a process."""
 
     settings: Settings
@@ -102,49 +102,51 @@ class Task:
 
 
 @asynccontextmanager
-async def open_bench(settings: Settings) -> AsyncIterator[Bench]:
+async def open_context(settings: Settings) -> AsyncIterator[TaskContext]:
     """Open the services of a server, without `queue_timeout`; raises their errors."""
     async with open_services(without_queue_timeout(settings), lambda _: None) as services:
         conditions = settings.pyramids.model_dump_json()
         prepared = Prepared(settings.cache_path / "prepared.sqlite", conditions)
         try:
-            yield Bench(settings, services, prepared, asyncio.Semaphore(settings.image_pool_size))
+            yield TaskContext(
+                settings, services, prepared, asyncio.Semaphore(settings.image_pool_size)
+            )
         finally:
             prepared.close()
 
 
-async def perform(bench: Any, task: Task) -> Result:
+async def run_task(context: Any, task: Task) -> Result:
     """Run a task and return its result; an IiifServerError becomes a failure."""
     try:
-        return await task.work(bench, task.subject, task.options)
+        return await task.work(context, task.subject, task.options)
     except NotAnImageError as error:
-        last = str(task.subject).rpartition("/")[2].rpartition(":")[2]
-        if "." not in last or not is_listed(last):
+        file_name = str(task.subject).rpartition("/")[2].rpartition(":")[2]
+        if "." not in file_name or not is_listed(file_name):
             return Result(Outcome.SKIPPED)
         return failure(task.subject, error)  # its name is that of an image
     except IiifServerError as error:
         return failure(task.subject, error)
 
 
-async def perform_shared(bench: Bench, task: Task) -> Result:
+async def run_task_shared(context: TaskContext, task: Task) -> Result:
     """Run a task, and wait until its files are in the shared cache, if one is configured.
 
     The result is a temporary failure if the bucket fails, even if it fails for another task.
     """
-    shared = bench.services.shared
+    shared = context.services.shared
     if shared is None:
-        return await perform(bench, task)
+        return await run_task(context, task)
     lost = shared.lost
-    result = await perform(bench, task)
+    result = await run_task(context, task)
     await shared.written()
     if shared.lost != lost and result.outcome is not Outcome.FAILED:
         return failure(task.subject, SharedCacheUnavailableError("The shared cache fails."))
     return result
 
 
-async def offer_parts(bench: Bench, pyramid: Pyramid) -> None:
+async def offer_parts(context: TaskContext, pyramid: Pyramid) -> None:
     """Offer the stored parts of a pyramid to the shared cache, which writes missing ones."""
-    store, shared = bench.services.store, bench.services.shared
+    store, shared = context.services.store, context.services.shared
     for part in pyramid.parts if shared is not None else ():
         entry = await store.threads.run(store.find, pyramid.keys[part])
         if shared is not None and entry is not None:
@@ -153,10 +155,12 @@ async def offer_parts(bench: Bench, pyramid: Pyramid) -> None:
 
 def failure(subject: Subject, error: IiifServerError | OSError, *, fatal: bool = False) -> Result:
     """Return the result of a failed task."""
-    needed = error.needed if isinstance(error, ImageTooLargeError) else 0
-    passing = isinstance(error, _PASSING)
+    needed_memory = error.needed if isinstance(error, ImageTooLargeError) else 0
+    temporary = isinstance(error, _TEMPORARY)
     text = f"{subject}: {error}"
-    return Result(Outcome.FAILED, text, passing=passing, fatal=fatal, needed=needed)
+    return Result(
+        Outcome.FAILED, text, temporary=temporary, fatal=fatal, needed_memory=needed_memory
+    )
 
 
 def pages_of(image: Image) -> int:

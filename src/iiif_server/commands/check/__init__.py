@@ -49,7 +49,7 @@ from iiif_server.workers.options import ConfinementMode
 from iiif_server.workers.pool import WorkerPool
 from iiif_server.workers.sandbox.confinement import SandboxStatus
 
-_SECONDS_OF_JOB = 60.0
+_JOB_SECONDS = 60.0
 _TEST_IMAGE = b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAATUlEQVR42u3PQQkAAAgEsDuwf2Yj+BYGK7Ammc8qICAg"
     "ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIHBZako/QThyVJcAAAAASUVORK5CYII="
@@ -58,12 +58,12 @@ _TEST_IMAGE = b64decode(
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class _WorkerTest:
     """Facts of a worker that has started and done a job."""
 
     pool: str
     pid: int
-    did: str
+    job: str
     """Description of the job."""
     sandbox_status: SandboxStatus
     problems: tuple[str, ...]
@@ -81,16 +81,16 @@ def check(read: ReadSettings) -> None:
     findings = _diagnose(read())
     for finding in findings:
         click.echo(f"{finding.label:4}  {finding.subject}: {finding.text}")
-    wrong = sum(not finding.fine for finding in findings)
-    if wrong:
-        fail(f"{wrong} problem{'s' if wrong > 1 else ''} found.")
+    problems = sum(not finding.ok for finding in findings)
+    if problems:
+        fail(f"{problems} problem{'s' if problems > 1 else ''} found.")
     click.echo("No problems found.")
 
 
 def _diagnose(loaded: Loaded) -> list[Finding]:
     """Return the results of all checks, in the order in which to fix problems."""
     settings = loaded.settings
-    trials = _trials(settings)
+    tests = _test_workers_or_error(settings)
     return [
         Finding("settings", str(loaded.file.absolute()) if loaded.file else "no settings file"),
         *(Finding("settings", text, warning=True) for text in loaded.warnings),
@@ -98,9 +98,9 @@ def _diagnose(loaded: Loaded) -> list[Finding]:
         *_accel(settings),
         *asyncio.run(check_types(settings)),
         *asyncio.run(check_shared_cache(settings)),
-        *_libraries(trials, settings),
+        *_libraries(tests, settings),
         *_sizing(settings),
-        *_workers(trials, settings),
+        *_workers(tests, settings),
     ]
 
 
@@ -120,7 +120,7 @@ def _accel(settings: Settings) -> Iterator[Finding]:
             continue
         text = f"nginx sends files below {folder}, and {part} (mode {status.st_mode & 0o777:03o})"
         if not group:
-            yield Finding(subject, f"{text} is closed to all but its owner: chmod it", fine=False)
+            yield Finding(subject, f"{text} is closed to all but its owner: chmod it", ok=False)
         else:
             yield Finding(
                 subject,
@@ -139,11 +139,11 @@ def _group(number: int) -> str:
         return str(number)
 
 
-def _libraries(trials: list[_Trial] | Exception, settings: Settings) -> list[Finding]:
+def _libraries(tests: list[_WorkerTest] | Exception, settings: Settings) -> list[Finding]:
     """Check the imaging libraries that a worker reports."""
-    if isinstance(trials, Exception):
+    if isinstance(tests, Exception):
         return []  # see `_workers`
-    report = trials[-1].report
+    report = tests[-1].report
     return [_turbojpeg(report.turbojpeg, settings), *_formats(report.formats)]
 
 
@@ -151,7 +151,7 @@ def _turbojpeg(report: LibraryReport, settings: Settings) -> Finding:
     """Report the libturbojpeg in use, or the package to install."""
     subject = "turbojpeg"
     if report.problem:
-        return Finding(subject, report.problem, fine=False)
+        return Finding(subject, report.problem, ok=False)
     if not report.lossless:
         off = settings.workers.turbojpeg == TURBOJPEG_OFF
         missing = "switched off by workers.turbojpeg" if off else "not found"
@@ -164,9 +164,7 @@ def _formats(made: Sequence[Format]) -> Iterator[Finding]:
     yield Finding("formats", ", ".join(made))
     for needed in (Format.JPG, Format.PNG):
         if needed not in made:
-            yield Finding(
-                "formats", f"{needed} cannot be made: reinstall pyvips[binary]", fine=False
-            )
+            yield Finding("formats", f"{needed} cannot be made: reinstall pyvips[binary]", ok=False)
 
 
 def _sizing(settings: Settings) -> Iterator[Finding]:
@@ -181,15 +179,15 @@ def _sizing(settings: Settings) -> Iterator[Finding]:
     too_many = settings.image_pool_size > 2 * machine.cpus
     if too_many:
         text += f" for {machine.cpus} CPUs: more than twice as many workers as CPUs only wait"
-    yield Finding("image_pool_size", text, fine=not too_many)
+    yield Finding("image_pool_size", text, ok=not too_many)
     size = memory_for_images(settings)
     text = f"{show_size(size)} for images that are being rendered"
     if size > machine.memory:
         text += f", but there are {show_size(machine.memory)}"
-    yield Finding("limits.memory", text, fine=size <= machine.memory)
+    yield Finding("limits.memory", text, ok=size <= machine.memory)
 
 
-async def _try_workers(settings: Settings) -> list[_Trial]:
+async def _test_workers(settings: Settings) -> list[_WorkerTest]:
     """Start a worker of each pool in its sandbox, as `serve` does, and run a job in it.
 
     The workers get the test image as an open file, like originals, and write the result into the
@@ -203,7 +201,7 @@ async def _try_workers(settings: Settings) -> list[_Trial]:
         original = LocalFile(Path("test image"), FileVersion.of(os.fstat(file.fileno())))
         size = await open_pool(stack, settings, lambda _: None, "size", Reach(), workers=1)
         probe = partial(READ_HEADER, max_pixels=settings.limits.max_source_pixels)
-        seconds, files = _SECONDS_OF_JOB, [file.fileno()]
+        seconds, files = _JOB_SECONDS, [file.fileno()]
         header = await size.run(probe, original, timeout=seconds, descriptors=files)
         target = _target(stack, store.incoming)
         reach = Reach(store.root, store.incoming)
@@ -215,11 +213,11 @@ async def _try_workers(settings: Settings) -> list[_Trial]:
             reason = made.write_error.strerror
             raise RenderFailedError(f"A worker cannot write into {store.incoming}: {reason}.")
         if not (made.data or (target.read(2) if target else b"")).startswith(b"\xff\xd8"):
-            raise RenderFailedError("What a worker made of a test image is not a JPEG.")
+            raise RenderFailedError("A worker rendered a test image, but the result is not a JPEG.")
         where = " and wrote it into the cache" if made.data is None else ""
         return [
-            _trial("size", size, "read the header of a test image"),
-            _trial("image", image, f"made a JPEG of a test image{where}"),
+            _worker_test("size", size, "read the header of a test image"),
+            _worker_test("image", image, f"made a JPEG of a test image{where}"),
         ]
 
 
@@ -234,8 +232,10 @@ def _target(stack: AsyncExitStack, folder: Path) -> IO[bytes] | None:
         return None
 
 
-def _trial(name: str, pool: WorkerPool, did: str) -> _Trial:
-    return _Trial(name, pool.pids[0], did, pool.sandbox_status, tuple(pool.problems), pool.report)
+def _worker_test(name: str, pool: WorkerPool, job: str) -> _WorkerTest:
+    return _WorkerTest(
+        name, pool.pids[0], job, pool.sandbox_status, tuple(pool.problems), pool.report
+    )
 
 
 def _plan(
@@ -249,31 +249,31 @@ def _plan(
     return RenderPlan(original, header, Engine.RASTER, work, settings.encoding, path)
 
 
-def _trials(settings: Settings) -> list[_Trial] | Exception:
+def _test_workers_or_error(settings: Settings) -> list[_WorkerTest] | Exception:
     """Try a worker of each pool; return their facts, or the error."""
     try:
-        return asyncio.run(_try_workers(settings))
+        return asyncio.run(_test_workers(settings))
     except (IiifServerError, OSError) as error:
         return error
 
 
-def _workers(trials: list[_Trial] | Exception, settings: Settings) -> Iterator[Finding]:
+def _workers(tests: list[_WorkerTest] | Exception, settings: Settings) -> Iterator[Finding]:
     """Report the workers, the versions of their libraries, and the sandbox."""
     subject = "confinement"
     if settings.workers.confinement is ConfinementMode.OFF:
         yield Finding(subject, "off: a file that exploits a decoder has the rights of the server")
-    if isinstance(trials, Exception):
-        refused = isinstance(trials, ConfigurationError)
-        yield Finding(subject if refused else "workers", str(trials), fine=False)
+    if isinstance(tests, Exception):
+        refused = isinstance(tests, ConfigurationError)
+        yield Finding(subject if refused else "workers", str(tests), ok=False)
         return
-    for trial in trials:
-        found = {**trial.report.versions, "libturbojpeg": trial.report.turbojpeg.version}
+    for test in tests:
+        found = {**test.report.versions, "libturbojpeg": test.report.turbojpeg.version}
         versions = ", ".join(f"{name} {text}" for name, text in found.items() if text)
-        yield Finding(f"{trial.pool} worker", f"pid {trial.pid} {trial.did} ({versions})")
-        for problem in trial.problems:
-            yield Finding(f"{trial.pool} worker", problem, fine=False)
+        yield Finding(f"{test.pool} worker", f"pid {test.pid} {test.job} ({versions})")
+        for problem in test.problems:
+            yield Finding(f"{test.pool} worker", problem, ok=False)
     if settings.workers.confinement is not ConfinementMode.OFF:
-        yield Finding(subject, _sandbox(trials[-1].sandbox_status))
+        yield Finding(subject, _sandbox(tests[-1].sandbox_status))
 
 
 def _sandbox(found: SandboxStatus) -> str:
@@ -283,8 +283,8 @@ def _sandbox(found: SandboxStatus) -> str:
         *([f"seccomp {found.seccomp}"] if found.seccomp else []),
     ]
     text = f"{', '.join(parts) or 'nothing'} around worker processes"
-    if found.lacking:
-        text += f"; this system has no {', no '.join(found.lacking)}"
+    if found.unavailable:
+        text += f"; this system has no {', no '.join(found.unavailable)}"
     return f"{text}; held back: {', '.join(found.restrictions) or 'nothing'}"
 
 
@@ -297,7 +297,7 @@ async def check_shared_cache(settings: Settings) -> list[Finding]:
     try:
         bucket = open_bucket(settings, url, lambda _: None)
     except ConfigurationError as error:
-        return [Finding("cache.shared", str(error), fine=False)]
+        return [Finding("cache.shared", str(error), ok=False)]
     requests: dict[str, Callable[[], Awaitable[object]]] = {
         "listed": lambda: bucket.listed(PURGES),
         "written": lambda: bucket.write(name, b"check"),
@@ -309,5 +309,5 @@ async def check_shared_cache(settings: Settings) -> list[Finding]:
             await send()
         except SharedCacheUnavailableError as error:
             text = f"{url} cannot be {done}: {error.reason}"
-            return [Finding("cache.shared", text, fine=False)]
+            return [Finding("cache.shared", text, ok=False)]
     return [Finding("cache.shared", f"{url} can be {', '.join(requests)}")]

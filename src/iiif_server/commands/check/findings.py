@@ -15,14 +15,14 @@ class Finding:
 
     subject: str
     text: str
-    fine: bool = True
+    ok: bool = True
     """False for a problem that the operator has to fix."""
     warning: bool = False
 
     @property
     def label(self) -> str:
         """Label in front of the line: FAIL, WARN or ok."""
-        return "FAIL" if not self.fine else "WARN" if self.warning else "ok"
+        return "FAIL" if not self.ok else "WARN" if self.warning else "ok"
 
 
 def check_writable(subject: str, folder: Path) -> Finding:
@@ -42,5 +42,5 @@ def check_writable(subject: str, folder: Path) -> Finding:
             f"{folder} cannot be written by the user {user_name()} ({error.strerror}): "
             "change it or its owner"
         )
-        return Finding(subject, text, fine=False)
+        return Finding(subject, text, ok=False)
     return Finding(subject, f"{folder} does not exist yet; the server will create it")

@@ -18,13 +18,13 @@ from iiif_server.sources.base import Source
 from iiif_server.sources.opening import user_name
 from iiif_server.sources.unreadable import Survey, find_unreadable
 
-_SECONDS_TO_ANSWER = 10.0
+_STORAGE_SECONDS = 10.0
 """Timeout of the disk of a type."""
-_NOT_ANSWERING = f"its storage does not answer within {_SECONDS_TO_ANSWER:g} seconds"
+_NOT_ANSWERING = f"its storage does not answer within {_STORAGE_SECONDS:g} seconds"
 
 
 _STRIPPED = (
-    "strip: only JPEGs are offered for download, without what they say of places; originals of "
+    "strip: only JPEGs are offered for download, without their location metadata; originals of "
     "other formats are not"
 )
 
@@ -34,11 +34,11 @@ async def check_types(settings: Settings) -> list[Finding]:
     findings = []
     if not settings.types:
         text = "none: add [types.NAME] with a source to the settings, or give --folder FOLDER"
-        findings.append(Finding("types", text, fine=False))
+        findings.append(Finding("types", text, ok=False))
     async with AsyncExitStack() as stack:
         sources = open_sources(stack, settings, open_fetcher(stack, settings), lambda _: None)
         originals = Originals(sources)
-        found = await originals.problems(_SECONDS_TO_ANSWER, upstream=True)
+        found = await originals.problems(_STORAGE_SECONDS, upstream=True)
         for name in originals.not_answering:
             found[name] = [_NOT_ANSWERING]
         usable = [
@@ -47,12 +47,13 @@ async def check_types(settings: Settings) -> list[Finding]:
             if not problems or (len(sources[name].folders) > 1 and problems != [_NOT_ANSWERING])
         ]
         surveyed = await asyncio.gather(*(_survey(source) for source in usable))
-    of_folders = {
-        source.context.type: list_ for source, list_ in zip(usable, surveyed, strict=True)
+    findings_by_type = {
+        source.context.type: type_findings
+        for source, type_findings in zip(usable, surveyed, strict=True)
     }
     for name, problems in found.items():
-        findings += [Finding(f"type {name}", problem, fine=False) for problem in problems]
-        findings += of_folders.get(name, [])
+        findings += [Finding(f"type {name}", problem, ok=False) for problem in problems]
+        findings += findings_by_type.get(name, [])
     findings += [
         Finding(f"type {name}", _STRIPPED)
         for name, options in settings.types.items()
@@ -66,7 +67,7 @@ async def check_types(settings: Settings) -> list[Finding]:
 async def _survey(source: Source[Any]) -> list[Finding]:
     """Check which files of a type are readable; the source reports missing folders."""
     subject, findings = f"type {source.context.type}", list[Finding]()
-    run = partial(source.context.threads.run, timeout=_SECONDS_TO_ANSWER)
+    run = partial(source.context.threads.run, timeout=_STORAGE_SECONDS)
     try:
         for folder in await run(_missing, source.links):
             text = f"follow_links: there is no folder {folder}"
@@ -80,7 +81,7 @@ async def _survey(source: Source[Any]) -> list[Finding]:
             findings += _readable(subject, text, survey)
             findings += _links(subject, text, survey)
     except StorageTimedOutError:
-        return [Finding(subject, _NOT_ANSWERING, fine=False)]
+        return [Finding(subject, _NOT_ANSWERING, ok=False)]
     return findings
 
 
@@ -102,19 +103,19 @@ def _readable(subject: str, text: str, survey: Survey) -> Iterator[Finding]:
             subject,
             f"{text}: of {tried} the user {user} cannot read {found.number:,}, as {found.example}: "
             f"{_advice(number)}",
-            fine=some,
+            ok=some,
             warning=some,
         )
 
 
 def _links(subject: str, text: str, survey: Survey) -> Iterator[Finding]:
-    if survey.leaving is not None:
-        number = survey.leaving.number
+    if survey.outside_links is not None:
+        number = survey.outside_links.number
         lead = "link leads" if number == 1 else "links lead"
         yield Finding(
             subject,
-            f"{text}: {number:,} {lead} out of it, as {survey.leaving.example} to "
-            f"{survey.leads_to}; such links are followed with follow_links = "
+            f"{text}: {number:,} {lead} out of it, as {survey.outside_links.example} to "
+            f"{survey.link_target}; such links are followed with follow_links = "
             f'["{survey.folder_to_follow}"]',
             warning=True,
         )

@@ -12,7 +12,7 @@ import click
 import httpx
 
 from iiif_server.background import completed
-from iiif_server.commands.common import check_url, lines_of, show_progress
+from iiif_server.commands.common import check_url, read_lines, show_progress
 from iiif_server.commands.compare.images import Comparison, Outcome, Server, compare_image
 
 _CANNOT = 2
@@ -54,7 +54,7 @@ def compare(
     differently. Exits with 0 if all are equal, 1 if some differ, and 2 if some could not be
     compared.
     """
-    identifiers = [line.strip() for line in lines_of(listed) if line.strip()]
+    identifiers = [line.strip() for line in read_lines(listed) if line.strip()]
     for url in (old, new):
         check_url(url)
     if not identifiers:

@@ -12,21 +12,21 @@ from iiif_server.commands.bulk.running import (
     Executor,
     Results,
     distribution_options,
-    find_chosen,
+    find_selected,
     run_bulk,
     run_tasks,
 )
 from iiif_server.commands.bulk.tasks import Outcome, Task
 from iiif_server.commands.common import (
     ReadSettings,
-    choose,
     fail,
     identifier_options,
+    read_selection,
     settings_options,
     version_option,
 )
 from iiif_server.commands.export.files import cannot_write, check_space, locked, write
-from iiif_server.commands.export.tasks import Target, look_one, write_one
+from iiif_server.commands.export.tasks import Target, check_one, write_one
 from iiif_server.errors import NotBundledError
 from iiif_server.iiif.versions import ImageApiVersion
 from iiif_server.pages.files import BUNDLE, bundled
@@ -70,7 +70,7 @@ def export(
     Complete files are not written again, so that a repeated run resumes an interrupted one. With
     --shard or --scheduler, all machines have to share the folder.
     """
-    written = choose(type_, listed, identifiers)
+    written = read_selection(type_, listed, identifiers)
     settings = read().settings
     base = base_url or settings.base_url
     if base is None or not base.startswith(("http://", "https://")):
@@ -79,10 +79,10 @@ def export(
 
     async def run(results: Results) -> None:
         async with distribution.open_executor(settings) as executor:
-            found = find_chosen(settings, executor, type_, written)
+            found = find_selected(settings, executor, type_, written)
             for name in {identifier.type for identifier in found}:
                 executor.originals.source(name)
-            tasks = distribution.tasks(found, look_one, target)
+            tasks = distribution.tasks(found, check_one, target)
             await _export(executor, tasks, target, distribution, results)
 
     results = run_bulk(run)
@@ -106,7 +106,7 @@ async def _export(
     check_space(target.folder, counts["missing"], counts["needed"])
     with locked(target.folder, distribution.shard):
         try:
-            target = replace(target, script=_bring_script(target.folder, distribution.shard))
+            target = replace(target, script=_copy_script(target.folder, distribution.shard))
         except NotBundledError as error:
             click.echo(f"No viewer beside the images: {error}", err=True)
         except OSError as error:
@@ -126,7 +126,7 @@ def _summary(results: Results) -> str:
     )
 
 
-def _bring_script(folder: Path, shard: tuple[int, int]) -> str:
+def _copy_script(folder: Path, shard: tuple[int, int]) -> str:
     """Copy OpenSeadragon into the folder; return its relative URL from the page of an image."""
     source = bundled(f"openseadragon/{SCRIPT}", BUNDLE)
     write(folder / SCRIPT, source.read_bytes(), mark=f"{shard[0]}-{shard[1]}")

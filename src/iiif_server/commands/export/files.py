@@ -16,13 +16,13 @@ from iiif_server.plan.original_format import OriginalFormat
 
 STATE = ".exported"
 """File in the folder of each image, with the digest of the state that its files depend on."""
-_BYTES_OF_A_FILE = 16_384
+_OVERHEAD_PER_FILE = 16_384
 """Overhead of a file in bytes: three folders of its own, and the rest of a block."""
-_BYTES_OF_A_PIXEL = 0.6
+_BYTES_PER_PIXEL = 0.6
 """Upper estimate of the bytes per pixel of a JPEG: twice those of photographs at quality 85."""
-_SCALED = 1.25
+_SCALED_FACTOR = 1.25
 """Factor by which smaller sizes and tiles may need more bytes per pixel than the original."""
-_FILES_OF_A_FILE = 4
+_INODES_PER_FILE = 4
 """Inodes per file: its folders and itself."""
 _CHUNK = 1 << 20
 _JPEG = (b"\xff\xd8", b"\xff\xd9")
@@ -47,10 +47,10 @@ def check_space(folder: Path, files: int, needed: int) -> None:
             "left: export fewer images at a time, or to a larger disk."
         )
     status = os.statvfs(folder)
-    entries = files * _FILES_OF_A_FILE
-    if status.f_files and entries > status.f_favail:
+    inodes = files * _INODES_PER_FILE
+    if status.f_files and inodes > status.f_favail:
         raise ConfigurationError(
-            f"{files} files and their folders would be {entries:,} entries, and the file "
+            f"{files} files and their folders would be {inodes:,} entries, and the file "
             f"system of {folder} has {status.f_favail:,} left."
         )
 
@@ -58,22 +58,22 @@ def check_space(folder: Path, files: int, needed: int) -> None:
 def density(header: ImageHeader, size: int) -> float:
     """Estimate the bytes per pixel of exported JPEGs; `size` is that of the original in bytes."""
     if header.format is not OriginalFormat.JPEG:
-        return _BYTES_OF_A_PIXEL
-    return min(_BYTES_OF_A_PIXEL, _SCALED * size / header.dimensions.area)
+        return _BYTES_PER_PIXEL
+    return min(_BYTES_PER_PIXEL, _SCALED_FACTOR * size / header.dimensions.area)
 
 
 def estimate(files: Iterable[StaticFile], density: float) -> int:
     """Estimate the disk space of files in bytes, rather too high than too low."""
-    return sum(_BYTES_OF_A_FILE + int(file.pixels * density) for file in files)
+    return sum(_OVERHEAD_PER_FILE + int(file.pixels * density) for file in files)
 
 
 def missing(folder: Path, state: str, image: StaticImage) -> list[StaticFile]:
     """Return the files that are missing, incomplete, or of another state of the original."""
     current = _has_state(folder, state)
-    return [f for f in image.files() if not (current and _is_whole(folder / f.path))]
+    return [f for f in image.files() if not (current and _is_complete(folder / f.path))]
 
 
-def begin(root: Path, folder: Path, state: str) -> None:
+def prepare_folder(root: Path, folder: Path, state: str) -> None:
     """Create the folder of an image, and remove files of another state of its original.
 
     Raises OSError, also if the folder of the export is missing: then the machines do not share it.
@@ -95,7 +95,7 @@ def _has_state(folder: Path, state: str) -> bool:
     return False
 
 
-def _is_whole(path: Path) -> bool:
+def _is_complete(path: Path) -> bool:
     """Whether a JPEG is complete: after a power cut, it may end with zeros."""
     first, last = _JPEG
     with suppress(OSError), path.open("rb") as file:

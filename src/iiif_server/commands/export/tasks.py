@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from iiif_server.background import completed
-from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, failure, pages_of
+from iiif_server.commands.bulk.tasks import Outcome, Result, TaskContext, failure, pages_of
 from iiif_server.commands.export.files import (
-    begin,
     cannot_write,
     density,
     estimate,
     missing,
+    prepare_folder,
     write,
     write_body,
 )
@@ -30,7 +30,7 @@ from iiif_server.images.registry import Image
 from iiif_server.pages.rendering import exported_page
 from iiif_server.telemetry.stages import Stages
 
-_NONE_CAN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENODEV})
+_FATAL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENODEV})
 """Disk errors that would fail all other images, too."""
 
 
@@ -41,7 +41,7 @@ class Target:
     folder: Path
     base_url: str
     """Public URL of the folder, without a trailing slash."""
-    number: str = V3.number
+    version_number: str = V3.number
     """Version of the Image API."""
     signed: bool = False
     """Whether to export images of signed types, which are then public."""
@@ -51,7 +51,7 @@ class Target:
     @property
     def version(self) -> ImageApiVersion:
         """Version of the Image API."""
-        return V2 if self.number == V2.number else V3
+        return V2 if self.version_number == V2.number else V3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,42 +70,42 @@ class _Export:
         return missing(self.folder, self.state, self.image)
 
 
-async def look_one(bench: Bench, identifier: Identifier, target: Target) -> Result:
+async def check_one(context: TaskContext, identifier: Identifier, target: Target) -> Result:
     """Check an original: count its missing files, and estimate their disk space."""
-    export = await _export(bench, identifier, target)
+    export = await _export(context, identifier, target)
     files = await asyncio.to_thread(export.missing)
     per_pixel = density(export.found.header, export.found.original.file.size)
     counts = {"missing": len(files), "needed": estimate(files, per_pixel)}
     return Result(Outcome.FOUND, counts=counts, pages=pages_of(export.found))
 
 
-async def write_one(bench: Bench, identifier: Identifier, target: Target) -> Result:
+async def write_one(context: TaskContext, identifier: Identifier, target: Target) -> Result:
     """Write the missing files of an image; info.json is last, when all others exist."""
-    export = await _export(bench, identifier, target)
+    export = await _export(context, identifier, target)
     try:
-        await asyncio.to_thread(begin, target.folder, export.folder, export.state)
+        await asyncio.to_thread(prepare_folder, target.folder, export.folder, export.state)
         files = await asyncio.to_thread(export.missing)
         if files:
-            await _prepare(bench, identifier)
+            await _prepare(context, identifier)
         written = 0
-        jobs = (_write_file(bench, export, file) for file in files)
-        async with aclosing(completed(jobs, bench.settings.image_pool_size)) as done:
+        jobs = (_write_file(context, export, file) for file in files)
+        async with aclosing(completed(jobs, context.settings.image_pool_size)) as done:
             async for length in done:
                 written += length
         await asyncio.to_thread(_write_documents, export, target)
     except OSError as error:
-        return failure(identifier, cannot_write(error), fatal=error.errno in _NONE_CAN)
+        return failure(identifier, cannot_write(error), fatal=error.errno in _FATAL_ERRNOS)
     present = sum(1 for _ in export.image.files()) - len(files)
     counts = {"written": len(files), "bytes": written, "present": present}
     return Result(Outcome.MADE if files else Outcome.PRESENT, counts=counts)
 
 
-async def _export(bench: Bench, identifier: Identifier, target: Target) -> _Export:
-    services, settings = bench.services, bench.settings
+async def _export(context: TaskContext, identifier: Identifier, target: Target) -> _Export:
+    services, settings = context.services, context.settings
     if services.types[identifier.type].access != "public" and not target.signed:
         raise ConfigurationError(
-            "its type is signed, and exported images are open to everyone: say "
-            "--include-signed if that is meant"
+            "its type is signed, and exported images are open to everyone: add "
+            "--include-signed to export it nevertheless"
         )
     found = await services.images.get(identifier)
     service = services.service_description(found)
@@ -115,23 +115,23 @@ async def _export(bench: Bench, identifier: Identifier, target: Target) -> _Expo
         encoding_text(settings.encoding),
         settings.pyramids.model_dump_json(),
         f"{image.dimensions} {service.tile} {image.largest}",
-        target.number,
+        target.version_number,
     )
     return _Export(identifier, found, image, target.folder / folder_of(identifier), state)
 
 
-async def _prepare(bench: Bench, identifier: Identifier) -> None:
+async def _prepare(context: TaskContext, identifier: Identifier) -> None:
     """Build the pyramid of an image, from which sizes are rendered."""
-    async with bench.services.images.hold(identifier) as image:
+    async with context.services.images.hold(identifier) as image:
         if image.pyramid is not None:
-            await bench.services.pyramids.make(image.pyramid)
+            await context.services.pyramids.build(image.pyramid)
 
 
-async def _write_file(bench: Bench, export: _Export, file: StaticFile) -> int:
+async def _write_file(context: TaskContext, export: _Export, file: StaticFile) -> int:
     """Render and write a file; return its length in bytes."""
     request = parse_whole_request(file.request, export.image.version)
-    derivatives = bench.services.derivatives
-    async with bench.slots, bench.services.images.hold(export.identifier) as image:
+    derivatives = context.services.derivatives
+    async with context.slots, context.services.images.hold(export.identifier) as image:
         body = await derivatives.body(derivatives.resolve(image, request, Stages()))
         await asyncio.to_thread(write_body, export.folder / file.path, body)
     return body.length

@@ -8,9 +8,9 @@ import click
 
 from iiif_server.commands.common import fail, read_settings
 from iiif_server.commands.migrate.cantaloupe import from_cantaloupe
+from iiif_server.commands.migrate.conversion import Kind
 from iiif_server.commands.migrate.iipimage import from_iipimage
 from iiif_server.commands.migrate.loris import from_loris
-from iiif_server.commands.migrate.moves import Kind
 from iiif_server.commands.migrate.nhm import from_nhm, from_seed
 from iiif_server.commands.migrate.reading import kind_of, values_of
 from iiif_server.commands.migrate.writing import report, settings_text
@@ -18,7 +18,7 @@ from iiif_server.errors import ConfigurationError
 
 INCOMPLETE = 3
 """Exit status if settings were written, but some old settings have no equivalent."""
-_MOVES = {
+_CONVERTERS = {
     Kind.SEED: from_seed,
     Kind.NHM: from_nhm,
     Kind.CANTALOUPE: from_cantaloupe,
@@ -50,24 +50,24 @@ def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool)
     change. Exits with 3 if a setting has no equivalent.
     """
     try:
-        moved = convert(source, Kind(kind) if kind else None)
+        converted = convert(source, Kind(kind) if kind else None)
         if target is not None:
-            write(moved, target, force=force)
+            write(converted, target, force=force)
     except ConfigurationError as error:
         fail(str(error))
     if target is None:
-        click.echo(moved.settings, nl=False)
-        click.echo(moved.report, err=True)
+        click.echo(converted.settings, nl=False)
+        click.echo(converted.report, err=True)
     else:
-        click.echo(moved.report)
+        click.echo(converted.report)
         read_settings(target)  # reports invalid settings now instead of when the server starts
         click.echo(f"\n{target} is written. Now: iiif-server check --config {target}")
-    if moved.is_partial:
+    if converted.is_partial:
         sys.exit(INCOMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class ConvertedSettings:
     """Result of a migration."""
 
     settings: str
@@ -78,7 +78,7 @@ class Moved:
     """Whether some settings have no equivalent."""
 
 
-def convert(path: Path, kind: Kind | None = None) -> Moved:
+def convert(path: Path, kind: Kind | None = None) -> ConvertedSettings:
     """Convert an old configuration to settings, as far as equivalents exist.
 
     Without `kind`, the content of the file decides. Raises ConfigurationError if the file cannot be
@@ -92,18 +92,20 @@ def convert(path: Path, kind: Kind | None = None) -> Moved:
         raise ConfigurationError(f"{path} is not a text in UTF-8.") from error
     try:
         found = kind or kind_of(text)
-        move = _MOVES[found](values_of(text, found))
+        conversion = _CONVERTERS[found](values_of(text, found))
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
-    return Moved(settings_text(move, path.name), report(move), bool(move.without))
+    return ConvertedSettings(
+        settings_text(conversion, path.name), report(conversion), bool(conversion.unsupported)
+    )
 
 
-def write(moved: Moved, target: Path, *, force: bool) -> None:
+def write(converted: ConvertedSettings, target: Path, *, force: bool) -> None:
     """Write the settings file; raises ConfigurationError if it exists or cannot be written."""
     try:
         with target.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(moved.settings)
+            file.write(converted.settings)
     except FileExistsError as error:
-        raise ConfigurationError(f"{target} exists already: remove it, or say --force.") from error
+        raise ConfigurationError(f"{target} exists already: remove it, or add --force.") from error
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written: {error.strerror}") from error

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from iiif_server.commands.migrate.cantaloupe_sources import put_sources
-from iiif_server.commands.migrate.moves import (
+from iiif_server.commands.migrate.cantaloupe_sources import add_sources
+from iiif_server.commands.migrate.conversion import (
+    Conversion,
     Kind,
-    Move,
     colon_difference,
     is_true,
     number,
@@ -74,34 +74,34 @@ _SILENT = re.compile(
 """Settings that need no advice: switches without effect, and defaults of the sample file."""
 
 
-def from_cantaloupe(values: Mapping[str, Any]) -> Move:
+def from_cantaloupe(values: Mapping[str, Any]) -> Conversion:
     """Convert a configuration of Cantaloupe."""
     today = {_today(name): value for name, value in values.items()}
     if "source.static" in today:
         today["source.static"] = str(today["source.static"]).replace("Resolver", "Source")
-    move = Move(Kind.CANTALOUPE, today)
-    move.copy_base_url("base_uri")
-    move.copy({"http.host": "http_host"})
-    move.copy_numbers({"http.port": "http_port", "endpoint.iiif.min_size": "min_sizes_size"})
-    type_ = put_sources(move)
+    conversion = Conversion(Kind.CANTALOUPE, today)
+    conversion.copy_base_url("base_uri")
+    conversion.copy({"http.host": "http_host"})
+    conversion.copy_numbers({"http.port": "http_port", "endpoint.iiif.min_size": "min_sizes_size"})
+    type_ = add_sources(conversion)
     if type_ is not None:
-        move.put("default_type", type_, "so that identifiers stay as they are")
-    move.copy_cache_path("FilesystemCache.pathname", "Cantaloupe")
+        conversion.add("default_type", type_, "so that identifiers stay as they are")
+    conversion.copy_cache_path("FilesystemCache.pathname", "Cantaloupe")
     for name, path in {
         "cache.server.derivative.ttl_seconds": "cache.ttl",
         "cache.server.source.ttl_seconds": "fetch.refresh_after",
         "max_pixels": "limits.max_area",
     }.items():
-        if whole := number(move.take(name)):
-            move.put(path, whole, name)
-    age = number(move.take("cache.client.max_age"))
+        if whole := number(conversion.read(name)):
+            conversion.add(path, whole, name)
+    age = number(conversion.read("cache.client.max_age"))
     if age is not None and type_ is not None:
-        move.put(("types", type_, "cache_for"), age, "cache.client.max_age")
-    _encoding(move)
-    move.copy_level("log.application.level", _LEVELS)
-    _differences(move, type_ or "images")
-    move.lack_rest("Cantaloupe", _INSTEAD, [*_rest(move)])
-    return move
+        conversion.add(("types", type_, "cache_for"), age, "cache.client.max_age")
+    _encoding(conversion)
+    conversion.copy_level("log.application.level", _LEVELS)
+    _differences(conversion, type_ or "images")
+    conversion.add_rest_unsupported("Cantaloupe", _INSTEAD, [*_rest(conversion)])
+    return conversion
 
 
 def _today(name: str) -> str:
@@ -110,38 +110,42 @@ def _today(name: str) -> str:
     return name
 
 
-def _encoding(move: Move) -> None:
+def _encoding(conversion: Conversion) -> None:
     """Convert the encoding of JPEG and TIFF; the quality is a fraction in earlier versions."""
     name = "processor.jpg.quality"
-    text = str(move.take(name, "")).rstrip("f")
+    text = str(conversion.read(name, "")).rstrip("f")
     value = float(text) if re.fullmatch(r"\d+(\.\d*)?|\.\d+", text, re.ASCII) else 0
     if whole := round(value * 100 if value <= 1 else value):
-        move.put("encoding.jpeg_quality", whole, name)
-    if (progressive := move.take("processor.jpg.progressive")) is not None:
-        move.put("encoding.jpeg_progressive", is_true(progressive), "processor.jpg.progressive")
-    compression = str(move.take("processor.tif.compression", "")).lower()
+        conversion.add("encoding.jpeg_quality", whole, name)
+    if (progressive := conversion.read("processor.jpg.progressive")) is not None:
+        conversion.add(
+            "encoding.jpeg_progressive", is_true(progressive), "processor.jpg.progressive"
+        )
+    compression = str(conversion.read("processor.tif.compression", "")).lower()
     if compression in {"deflate", "lzw", "jpeg"}:
-        move.put("encoding.tiff_compression", compression, "processor.tif.compression")
+        conversion.add("encoding.tiff_compression", compression, "processor.tif.compression")
     elif compression:
-        move.lack("processor.tif.compression", "deflate, lzw, jpeg or none")
+        conversion.add_unsupported("processor.tif.compression", "deflate, lzw, jpeg or none")
 
 
-def _differences(move: Move, type_: str) -> None:
-    if is_true(move.take("endpoint.iiif.1.enabled")):
+def _differences(conversion: Conversion, type_: str) -> None:
+    if is_true(conversion.read("endpoint.iiif.1.enabled")):
         row = "there is no Image API 1", "/iiif/1/1.jpg/info.json", "/iiif/2/1.jpg/info.json"
-        move.differ(row)
-    if substitute := move.take("slash_substitute"):
+        conversion.add_differences(row)
+    if substitute := conversion.read("slash_substitute"):
         if re.search(r"[/%:;\s]", substitute) or len(substitute) > _LONGEST_SUBSTITUTE:
-            move.lack("slash_substitute", "up to 8 characters without / % : ; and white space")
+            conversion.add_unsupported(
+                "slash_substitute", "up to 8 characters without / % : ; and white space"
+            )
         else:
-            move.put("slash_substitute", substitute, "slash_substitute")
+            conversion.add("slash_substitute", substitute, "slash_substitute")
     delimiter = "meta_identifier.transformer.StandardMetaIdentifierTransformer.delimiter"
-    if move.take(delimiter, ";") != ";":
-        move.lack(delimiter, "a page is always written name;2")
-    if is_true(move.take("endpoint.iiif.restrict_to_sizes")):
-        instead = "signed URLs allow single requests: docs/security.md"
-        move.lack("endpoint.iiif.restrict_to_sizes", instead)
-    move.differ(
+    if conversion.read(delimiter, ";") != ";":
+        conversion.add_unsupported(delimiter, "a page is always written name;2")
+    if is_true(conversion.read("endpoint.iiif.restrict_to_sizes")):
+        advice = "signed URLs allow single requests: docs/security.md"
+        conversion.add_unsupported("endpoint.iiif.restrict_to_sizes", advice)
+    conversion.add_differences(
         colon_difference(type_, "/iiif/2"),
         ("identifiers have no scale",
          "/iiif/2/1.jpg;1:2/info.json", "/iiif/2/1.jpg/info.json: the whole image"),
@@ -150,20 +154,20 @@ def _differences(move: Move, type_: str) -> None:
     )  # fmt: skip
 
 
-def _rest(move: Move) -> Iterator[str]:
+def _rest(conversion: Conversion) -> Iterator[str]:
     """Yield the relevant settings without an equivalent, with a common prefix per group."""
-    used = {str(move.take(name, "")) for name in _SELECTIONS}
-    move.needless += [name for name in _SELECTIONS[1:] if move.take(name)]
-    rest = list(move.rest())
+    used = {str(conversion.read(name, "")) for name in _SELECTIONS}
+    conversion.ignored += [name for name in _SELECTIONS[1:] if conversion.read(name)]
+    unread = list(conversion.unread())
     off = tuple(
         name.removesuffix("enabled")
-        for name in rest
-        if name.endswith(".enabled") and not is_true(move.take(name))
+        for name in unread
+        if name.endswith(".enabled") and not is_true(conversion.read(name))
     )
-    for name in rest:
+    for name in unread:
         part = name.partition(".")[0]
         if _SILENT.search(name) or name.startswith(off):
-            move.needless.append(name)
+            conversion.ignored.append(name)
         elif part.endswith("Processor"):
             yield f"processor.{name}"
         elif not part.endswith(("Source", "Cache")):
@@ -171,4 +175,4 @@ def _rest(move: Move) -> Iterator[str]:
         elif part in used:  # the sample file has the settings of all, used or not
             yield f"cache.server.{name}" if part.endswith("Cache") else name
         else:
-            move.needless.append(name)
+            conversion.ignored.append(name)

@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from iiif_server.commands.migrate.moves import Kind, Move, colon_difference, number, put_disk_type
+from iiif_server.commands.migrate.conversion import (
+    Conversion,
+    Kind,
+    add_disk_type,
+    colon_difference,
+    number,
+)
 
 _INSTEAD = {
     "IIIF_VERSION": "2.1 is at /iiif/2, 3.0 at /iiif/3 and at the top level",
@@ -34,42 +40,44 @@ _INSTEAD = {
 """Advice by prefix of an old variable; the first matching prefix counts."""
 
 
-def from_iipimage(values: Mapping[str, Any]) -> Move:
+def from_iipimage(values: Mapping[str, Any]) -> Conversion:
     """Convert the environment variables of IIPImage."""
-    move = Move(Kind.IIPIMAGE, {name.upper(): value for name, value in values.items()})
-    move.copy_base_url("BASE_URL")
+    conversion = Conversion(Kind.IIPIMAGE, {name.upper(): value for name, value in values.items()})
+    conversion.copy_base_url("BASE_URL")
     prefix, suffix = (
-        str(move.take("FILESYSTEM_PREFIX", "")),
-        str(move.take("FILESYSTEM_SUFFIX", "")),
+        str(conversion.read("FILESYSTEM_PREFIX", "")),
+        str(conversion.read("FILESYSTEM_SUFFIX", "")),
     )
     folder, slash, rest = prefix.rpartition("/")
     if slash:
-        type_ = put_disk_type(move, folder or "/", "FILESYSTEM_PREFIX", rest, suffix)
-        move.put("default_type", type_, "so that identifiers stay as they are")
-        control = str(move.take("CACHE_CONTROL", ""))
+        type_ = add_disk_type(conversion, folder or "/", "FILESYSTEM_PREFIX", rest, suffix)
+        conversion.add("default_type", type_, "so that identifiers stay as they are")
+        control = str(conversion.read("CACHE_CONTROL", ""))
         age = number(control.partition("max-age=")[2].partition(",")[0])
         if age is not None:
-            move.put(("types", type_, "cache_for"), age, "CACHE_CONTROL")
+            conversion.add(("types", type_, "cache_for"), age, "CACHE_CONTROL")
     else:
         type_ = "images"
-        move.lack("FILESYSTEM_PREFIX", "identifiers cannot be whole paths: name a folder")
-    if side := number(move.take("MAX_CVT")):
-        move.put("limits.max_width", side, "MAX_CVT")
-    move.copy_numbers(
+        conversion.add_unsupported(
+            "FILESYSTEM_PREFIX", "identifiers cannot be whole paths: name a folder"
+        )
+    if side := number(conversion.read("MAX_CVT")):
+        conversion.add("limits.max_width", side, "MAX_CVT")
+    conversion.copy_numbers(
         {
             "JPEG_QUALITY": "encoding.jpeg_quality",
             "PNG_COMPRESSION": "encoding.png_level",
             "WEBP_QUALITY": "encoding.webp_quality",
         }
     )
-    if megabytes := number(move.take("MAX_IMAGE_CACHE_SIZE")):
-        move.put("cache.memory_bytes", megabytes * 1_000_000, "MAX_IMAGE_CACHE_SIZE")
-    if (verbosity := number(move.take("VERBOSITY"))) is not None:
+    if megabytes := number(conversion.read("MAX_IMAGE_CACHE_SIZE")):
+        conversion.add("cache.memory_bytes", megabytes * 1_000_000, "MAX_IMAGE_CACHE_SIZE")
+    if (verbosity := number(conversion.read("VERBOSITY"))) is not None:
         level = "error" if verbosity == 0 else "info" if verbosity < _DEBUG else "debug"
-        move.put("log_level", level, "VERBOSITY")
-    move.differ(colon_difference(type_, "/iiif/2"), *_DIFFERENCES)
-    move.lack_rest("IIPImage", _INSTEAD)
-    return move
+        conversion.add("log_level", level, "VERBOSITY")
+    conversion.add_differences(colon_difference(type_, "/iiif/2"), *_DIFFERENCES)
+    conversion.add_rest_unsupported("IIPImage", _INSTEAD)
+    return conversion
 
 
 _DIFFERENCES = (

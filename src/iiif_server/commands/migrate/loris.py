@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from iiif_server.commands.migrate.moves import (
+from iiif_server.commands.migrate.conversion import (
+    Conversion,
     Kind,
-    Move,
+    add_disk_type,
+    add_web_type,
     colon_difference,
     is_true,
-    put_disk_type,
-    put_web_type,
 )
 
 _LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error",
@@ -31,89 +31,102 @@ _INSTEAD = {
 """Advice by prefix of an old setting; the first matching prefix counts."""
 
 
-def from_loris(values: Mapping[str, Any]) -> Move:
+def from_loris(values: Mapping[str, Any]) -> Conversion:
     """Convert a configuration of Loris, with settings named `section.subsection.name`."""
-    move = Move(Kind.LORIS, values)
-    move.copy_base_url("loris.Loris.proxy_path")
-    implementation = str(move.take("resolver.impl", "")).rpartition(".")[2]
-    types = _RESOLVERS.get(implementation, _other)(move)
+    conversion = Conversion(Kind.LORIS, values)
+    conversion.copy_base_url("loris.Loris.proxy_path")
+    implementation = str(conversion.read("resolver.impl", "")).rpartition(".")[2]
+    types = _RESOLVERS.get(implementation, _other)(conversion)
     templated = implementation == "TemplateHTTPResolver"
     if types and not templated:
-        move.put("default_type", types[0], "so that identifiers stay as they are")
-    move.copy_cache_path("img.ImageCache.cache_dp", "Loris")
+        conversion.add("default_type", types[0], "so that identifiers stay as they are")
+    conversion.copy_cache_path("img.ImageCache.cache_dp", "Loris")
     for name in ("redirect_canonical_image_request", "redirect_cannonical_image_request"):
-        if is_true(move.take(f"loris.Loris.{name}")):
-            move.put("canonical_redirect", value=True, comment=name)
-    move.copy_level("logging.log_level", _LEVELS)
-    _differences(move, types[0] if types else "images", templated=templated)
-    move.lack_rest("Loris", _INSTEAD)
-    return move
+        if is_true(conversion.read(f"loris.Loris.{name}")):
+            conversion.add("canonical_redirect", value=True, comment=name)
+    conversion.copy_level("logging.log_level", _LEVELS)
+    _differences(conversion, types[0] if types else "images", templated=templated)
+    conversion.add_rest_unsupported("Loris", _INSTEAD)
+    return conversion
 
 
-def _files(move: Move) -> list[str]:
-    old = move.take("resolver.src_img_root")
-    roots = _listed(move.take("resolver.src_img_roots")) or _listed(old)
+def _files(conversion: Conversion) -> list[str]:
+    old = conversion.read("resolver.src_img_root")
+    roots = _listed(conversion.read("resolver.src_img_roots")) or _listed(old)
     if not roots:
-        move.lack("resolver.src_img_root", "name the folder of the originals: source_path")
+        conversion.add_unsupported(
+            "resolver.src_img_root", "name the folder of the originals: source_path"
+        )
         return []
-    name = put_disk_type(move, roots[0], "resolver.src_img_root")
+    name = add_disk_type(conversion, roots[0], "resolver.src_img_root")
     if roots[1:]:
-        move.settings[-1] = replace(move.settings[-1], value=roots)
-    if move.take("resolver.extension_map"):
-        move.lack("resolver.extension_map", "see extensions of the type: docs/sources/disk.md")
+        conversion.settings[-1] = replace(conversion.settings[-1], value=roots)
+    if conversion.read("resolver.extension_map"):
+        conversion.add_unsupported(
+            "resolver.extension_map", "see extensions of the type: docs/sources/disk.md"
+        )
     return [name]
 
 
-def _copied(move: Move) -> list[str]:
+def _copied(conversion: Conversion) -> list[str]:
     """Add a type for the originals on a slow disk, which Loris copies to a fast one."""
-    root = move.take("resolver.source_root")
-    if move.take("resolver.cache_root"):
-        move.to_do.append("Originals are read where they are: the copies can be deleted.")
+    root = conversion.read("resolver.source_root")
+    if conversion.read("resolver.cache_root"):
+        conversion.to_do.append("Originals are read where they are: the copies can be deleted.")
     if not root:
-        move.lack("resolver.source_root", "name the folder of the originals: path of the type")
+        conversion.add_unsupported(
+            "resolver.source_root", "name the folder of the originals: path of the type"
+        )
         return []
-    return [put_disk_type(move, str(root), "resolver.source_root")]
+    return [add_disk_type(conversion, str(root), "resolver.source_root")]
 
 
-def _web(move: Move) -> list[str]:
-    prefix, suffix = move.take("resolver.source_prefix"), move.take("resolver.source_suffix", "")
-    _fetched(move)
-    if is_true(move.take("resolver.uri_resolvable")):
-        move.lack(
+def _web(conversion: Conversion) -> list[str]:
+    prefix, suffix = (
+        conversion.read("resolver.source_prefix"),
+        conversion.read("resolver.source_suffix", ""),
+    )
+    _fetched(conversion)
+    if is_true(conversion.read("resolver.uri_resolvable")):
+        conversion.add_unsupported(
             "resolver.uri_resolvable",
             "it would let anybody have the server request any URL: add a type trusted_web with "
             "prefixes or a regex, and URLs as identifiers stay the same",
         )
     if not prefix:
         return []
-    put_web_type(move, "web", f"{prefix}{{name}}{suffix}", "resolver.source_prefix, source_suffix")
-    _access(move, "web", "resolver")
+    add_web_type(
+        conversion, "web", f"{prefix}{{name}}{suffix}", "resolver.source_prefix, source_suffix"
+    )
+    _access(conversion, "web", "resolver")
     return ["web"]
 
 
-def _templates(move: Move) -> list[str]:
+def _templates(conversion: Conversion) -> list[str]:
     types = []
-    _fetched(move)
-    if move.take("resolver.delimiter"):
-        move.lack("resolver.delimiter", "a URL has one {name} in it")
-    for name in _listed(move.take("resolver.templates")):
-        url = move.take(f"resolver.{name}.url") or move.take(f"resolver.{name}")
+    _fetched(conversion)
+    if conversion.read("resolver.delimiter"):
+        conversion.add_unsupported("resolver.delimiter", "a URL has one {name} in it")
+    for name in _listed(conversion.read("resolver.templates")):
+        url = conversion.read(f"resolver.{name}.url") or conversion.read(f"resolver.{name}")
         if not isinstance(url, str) or url.count("%s") != 1:
-            move.lack(f"resolver.templates: {name}", "a URL needs one %s, and nothing else")
+            conversion.add_unsupported(
+                f"resolver.templates: {name}", "a URL needs one %s, and nothing else"
+            )
             continue
-        put_web_type(move, name, url.replace("%s", "{name}"), f"resolver.templates: {name}")
-        own = any(f"resolver.{name}.{key}" in move.old for key in ("user", "cert"))
-        _access(move, name, f"resolver.{name}" if own else "resolver")
+        add_web_type(conversion, name, url.replace("%s", "{name}"), f"resolver.templates: {name}")
+        own = any(f"resolver.{name}.{key}" in conversion.old for key in ("user", "cert"))
+        _access(conversion, name, f"resolver.{name}" if own else "resolver")
         types.append(name)
     return types
 
 
-def _other(move: Move) -> list[str]:
-    implementation = str(move.take("resolver.impl", "")).rpartition(".")[2]
+def _other(conversion: Conversion) -> list[str]:
+    implementation = str(conversion.read("resolver.impl", "")).rpartition(".")[2]
     if implementation:
-        move.below("resolver.")
-        instead = "write a source as a plug-in: docs/plugins.md"
-        move.lack(f"resolver.impl = {implementation}", instead)
+        conversion.read_prefix("resolver.")
+        advice = "write a source as a plug-in: docs/plugins.md"
+        conversion.add_unsupported(f"resolver.impl = {implementation}", advice)
     return []
 
 
@@ -126,44 +139,46 @@ _RESOLVERS = {
 }
 
 
-def _fetched(move: Move) -> None:
-    if move.take("resolver.cache_root"):
-        move.to_do.append("Originals are fetched again, into source_path; none is lost.")
-    if move.take("resolver.ssl_check", default=True) in {False, "False"}:
-        move.lack("resolver.ssl_check", "certificates are always checked; see ca_file of the type")
+def _fetched(conversion: Conversion) -> None:
+    if conversion.read("resolver.cache_root"):
+        conversion.to_do.append("Originals are fetched again, into source_path; none is lost.")
+    if conversion.read("resolver.ssl_check", default=True) in {False, "False"}:
+        conversion.add_unsupported(
+            "resolver.ssl_check", "certificates are always checked; see ca_file of the type"
+        )
     for name in ("head_resolvable", "default_format", "ident_regex"):
-        if move.take(f"resolver.{name}") is not None:
-            move.lack(f"resolver.{name}", "nothing to set")
+        if conversion.read(f"resolver.{name}") is not None:
+            conversion.add_unsupported(f"resolver.{name}", "nothing to set")
 
 
-def _access(move: Move, type_: str, section: str) -> None:
+def _access(conversion: Conversion, type_: str, section: str) -> None:
     """Add the client certificate for the upstream; passwords are not copied."""
-    move.copy(
+    conversion.copy(
         {
             f"{section}.cert": f"types.{type_}.client_certificate",
             f"{section}.key": f"types.{type_}.client_key",
         }
     )
-    if user := move.take(f"{section}.user"):
-        move.take(f"{section}.pw")
-        move.to_do.append(
+    if user := conversion.read(f"{section}.user"):
+        conversion.read(f"{section}.pw")
+        conversion.to_do.append(
             f'Add to [types.{type_}]: username = "{user}" and password_file = "FILE", a file with '
             f"{section}.pw in it. Passwords are not copied."
         )
 
 
-def _differences(move: Move, type_: str, *, templated: bool) -> None:
+def _differences(conversion: Conversion, type_: str, *, templated: bool) -> None:
     image = f"{type_}:1.jpg" if templated else "1.jpg"
-    move.differ((
+    conversion.add_differences((
         "2.1 is below /iiif/2, the root serves 3.0 (`full` is `max`): let the proxy use /iiif/2",
         f"/{image}/full/full/0/default.jpg",
         f"/iiif/2/{image}/full/full/0/default.jpg",
     ))  # fmt: skip
     if not templated:
-        move.differ(colon_difference(type_, ""))
+        conversion.add_differences(colon_difference(type_, ""))
     what = "sizes above the original's are served up to the limits"
     now = f"/iiif/2/{image}/full/pct:250/0/default.jpg"
-    move.differ((what, f"/{image}/full/pct:250/...: 404", now))
+    conversion.add_differences((what, f"/{image}/full/pct:250/...: 404", now))
 
 
 def _listed(value: Any) -> list[str]:

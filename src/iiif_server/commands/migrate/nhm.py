@@ -4,7 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from iiif_server.commands.migrate.moves import Kind, Move, allow_private, number, put_web_type
+from iiif_server.commands.migrate.conversion import (
+    Conversion,
+    Kind,
+    add_web_type,
+    allow_private,
+    number,
+)
 from iiif_server.iiif.identifier import TYPE_PATTERN
 
 _PATHS = {"source_path": "source_path", "cache_path": "cache_path"}
@@ -42,20 +48,22 @@ _DERIVATIVES = (
 )
 
 
-def from_seed(values: Mapping[str, Any]) -> Move:
+def from_seed(values: Mapping[str, Any]) -> Conversion:
     """Convert the configuration of the server of 2020; its settings have the same names here."""
-    move = Move(Kind.SEED, values)
-    move.copy_base_url("base_url")
-    move.copy(_PATHS)
-    move.copy_numbers({name: name for name in _SEED_NUMBERS})
-    for name, options in _tables(move.take("types")).items():
-        _seed_type(move, name, options)
-    move.lack_rest("that server", {})
-    move.to_do.append(_DERIVATIVES)
-    if any(s.path[-1] == "source" and s.value != "disk" for s in move.settings):
-        move.to_do.append("Originals that were fetched into source_path are used where they are.")
-    move.differ(*_SEED_DIFFERENCES)
-    return move
+    conversion = Conversion(Kind.SEED, values)
+    conversion.copy_base_url("base_url")
+    conversion.copy(_PATHS)
+    conversion.copy_numbers({name: name for name in _SEED_NUMBERS})
+    for name, options in _tables(conversion.read("types")).items():
+        _seed_type(conversion, name, options)
+    conversion.add_rest_unsupported("that server", {})
+    conversion.to_do.append(_DERIVATIVES)
+    if any(s.path[-1] == "source" and s.value != "disk" for s in conversion.settings):
+        conversion.to_do.append(
+            "Originals that were fetched into source_path are used where they are."
+        )
+    conversion.add_differences(*_SEED_DIFFERENCES)
+    return conversion
 
 
 def _tables(value: Any) -> dict[str, Mapping[str, Any]]:
@@ -64,36 +72,42 @@ def _tables(value: Any) -> dict[str, Mapping[str, Any]]:
     return {str(name): table if isinstance(table, Mapping) else {} for name, table in items}
 
 
-def _is_type_name(move: Move, table: str, name: str) -> bool:
+def _is_type_name(conversion: Conversion, table: str, name: str) -> bool:
     if re.fullmatch(TYPE_PATTERN, name):
         return True
-    move.lack(f"{table}.{name}", "rename it to letters, digits, dots, hyphens and underscores")
+    conversion.add_unsupported(
+        f"{table}.{name}", "rename it to letters, digits, dots, hyphens and underscores"
+    )
     return False
 
 
-def _seed_type(move: Move, name: str, options: Mapping[str, Any]) -> None:
-    if not _is_type_name(move, "types", name):
+def _seed_type(conversion: Conversion, name: str, options: Mapping[str, Any]) -> None:
+    if not _is_type_name(conversion, "types", name):
         return
     source = options.get("source")
     if source == "disk":
-        move.put(("types", name, "source"), "disk", "")
+        conversion.add(("types", name, "source"), "disk", "")
     elif "regex" in options:
         # The documentation shows a type of trusted_web whose source is web.
         regex = str(options["regex"])
-        move.put(("types", name, "source"), "trusted_web", "")
-        move.put(("types", name, "regex"), _whole(move, name, regex), "matches the whole URL")
+        conversion.add(("types", name, "source"), "trusted_web", "")
+        conversion.add(
+            ("types", name, "regex"), _whole(conversion, name, regex), "matches the whole URL"
+        )
     elif source == "web" and "url" in options:
-        put_web_type(move, name, str(options["url"]), "")
+        add_web_type(conversion, name, str(options["url"]), "")
     else:
-        move.lack(f"types.{name}", f"there is no source {source!r}: docs/plugins.md")
+        conversion.add_unsupported(
+            f"types.{name}", f"there is no source {source!r}: docs/plugins.md"
+        )
     for key in options:
         if key not in {"source", "url", "regex"}:
-            move.lack(f"types.{name}.{key}", _NO_EFFECT)
+            conversion.add_unsupported(f"types.{name}.{key}", _NO_EFFECT)
 
 
-def _whole(move: Move, name: str, regex: str) -> str:
+def _whole(conversion: Conversion, name: str, regex: str) -> str:
     """Convert a regular expression for the beginning of URLs to one for whole URLs."""
-    allow_private(move, regex.replace("\\", ""))
+    allow_private(conversion, regex.replace("\\", ""))
     if regex.endswith(_OPEN_ENDS):
         return regex
     if regex.count("/") >= _SLASHES_OF_A_PATH:
@@ -102,68 +116,74 @@ def _whole(move: Move, name: str, regex: str) -> str:
         f"{name}: the regex has to match the whole URL, and is unchanged because it ends within "
         "the host: add what may follow"
     )
-    move.differ((what, f"URLs that begin with {regex}", f"URLs that are {regex}"))
+    conversion.add_differences((what, f"URLs that begin with {regex}", f"URLs that are {regex}"))
     return regex
 
 
-def from_nhm(values: Mapping[str, Any]) -> Move:
+def from_nhm(values: Mapping[str, Any]) -> Conversion:
     """Convert the configuration of the later server; its profiles become types."""
-    move = Move(Kind.NHM, values)
-    move.copy_base_url("base_url")
-    move.copy(_PATHS)
-    move.copy_numbers({"min_sizes_size": "min_sizes_size", "pool_size": "image_pool_size"})
-    profiles = _tables(move.take("profiles"))
+    conversion = Conversion(Kind.NHM, values)
+    conversion.copy_base_url("base_url")
+    conversion.copy(_PATHS)
+    conversion.copy_numbers({"min_sizes_size": "min_sizes_size", "pool_size": "image_pool_size"})
+    profiles = _tables(conversion.read("profiles"))
     disk = {name: table for name, table in profiles.items() if table.get("type") == "disk"}
-    default = move.take("default_profile")
+    default = conversion.read("default_profile")
     if default in disk:
-        move.put("default_type", default, "default_profile")
+        conversion.add("default_type", default, "default_profile")
     elif default is not None:
-        move.lack("default_profile", "that profile has no equivalent")
-    move.copy_numbers(
+        conversion.add_unsupported("default_profile", "that profile has no equivalent")
+    conversion.copy_numbers(
         {"processed_cache_size": "cache.max_bytes", "processed_cache_ttl": "cache.ttl"}
     )
-    _quality(move, disk)
+    _quality(conversion, disk)
     for name, options in profiles.items():
-        _profile(move, name, options)
-    thumbnail = number(move.take("thumbnail_width")) or _THUMBNAIL_WIDTH
-    preview = number(move.take("preview_width")) or _PREVIEW_WIDTH
-    move.lack_rest("that server", _NHM_INSTEAD)
-    move.to_do.append(_DERIVATIVES)
-    move.differ(*_nhm_differences(f"/{next(iter(disk), 'example')}:1.jpg", thumbnail, preview))
-    return move
+        _profile(conversion, name, options)
+    thumbnail = number(conversion.read("thumbnail_width")) or _THUMBNAIL_WIDTH
+    preview = number(conversion.read("preview_width")) or _PREVIEW_WIDTH
+    conversion.add_rest_unsupported("that server", _NHM_INSTEAD)
+    conversion.to_do.append(_DERIVATIVES)
+    conversion.add_differences(
+        *_nhm_differences(f"/{next(iter(disk), 'example')}:1.jpg", thumbnail, preview)
+    )
+    return conversion
 
 
-def _profile(move: Move, name: str, options: Mapping[str, Any]) -> None:
+def _profile(conversion: Conversion, name: str, options: Mapping[str, Any]) -> None:
     kind = options.get("type")
     if kind != "disk":
-        instead = "the images have to be on disk, or at a URL that follows from their name"
-        move.lack(f"profiles.{name} (type {kind})", instead)
+        advice = "the images have to be on disk, or at a URL that follows from their name"
+        conversion.add_unsupported(f"profiles.{name} (type {kind})", advice)
         return
-    if not _is_type_name(move, "profiles", name):
+    if not _is_type_name(conversion, "profiles", name):
         return
-    move.put(("types", name, "source"), "disk", f"profiles.{name}")
+    conversion.add(("types", name, "source"), "disk", f"profiles.{name}")
     if rights := options.get("rights"):
-        move.put(("types", name, "rights"), str(rights), "rights")
+        conversion.add(("types", name, "rights"), str(rights), "rights")
     cache_for = number(options.get("cache_for", 60))
     if cache_for is not None:
         comment = "cache_for" if "cache_for" in options else "its default there"
-        move.put(("types", name, "cache_for"), cache_for, comment)
+        conversion.add(("types", name, "cache_for"), cache_for, comment)
     for key in options:
         if key in {"cache_size", "convert_subsampling"}:
-            move.lack(f"profiles.{name}.{key}", "originals are not converted: nothing to set")
+            conversion.add_unsupported(
+                f"profiles.{name}.{key}", "originals are not converted: nothing to set"
+            )
         elif key not in {"type", "rights", "cache_for", "convert_quality"}:
-            move.lack(f"profiles.{name}.{key}", "nothing here corresponds to it")
+            conversion.add_unsupported(f"profiles.{name}.{key}", "nothing here corresponds to it")
 
 
-def _quality(move: Move, disk: Mapping[str, Mapping[str, Any]]) -> None:
+def _quality(conversion: Conversion, disk: Mapping[str, Mapping[str, Any]]) -> None:
     found = {
         number(table["convert_quality"]) for table in disk.values() if "convert_quality" in table
     }
     qualities = found - {None}
     if len(qualities) == 1:
-        move.put("encoding.jpeg_quality", qualities.pop(), "profiles.*.convert_quality")
+        conversion.add("encoding.jpeg_quality", qualities.pop(), "profiles.*.convert_quality")
     elif qualities:
-        move.lack("profiles.*.convert_quality", "it is one for all types: encoding.jpeg_quality")
+        conversion.add_unsupported(
+            "profiles.*.convert_quality", "it is one for all types: encoding.jpeg_quality"
+        )
 
 
 def _nhm_differences(image: str, thumbnail: int, preview: int) -> tuple[tuple[str, str, str], ...]:

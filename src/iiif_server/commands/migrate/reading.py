@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from iiif_server.commands.migrate.moves import Kind
+from iiif_server.commands.migrate.conversion import Kind
 from iiif_server.errors import ConfigurationError
 
 _NHM = {"profiles", "default_profile", "pool_size", "processed_cache_size", "thumbnail_width"}
@@ -38,7 +38,7 @@ def kind_of(text: str) -> Kind:
         if names & {"types", "source_path", "cache_path"}:
             return Kind.SEED
     raise ConfigurationError(
-        f"The server of this configuration is not recognised: say --from {', '.join(Kind)}."
+        f"The server of this configuration is not recognised: add --from {', '.join(Kind)}."
     )
 
 

@@ -6,23 +6,23 @@ from typing import Any
 
 import tomlkit
 
-from iiif_server.commands.migrate.moves import NAMES, Move, Setting
+from iiif_server.commands.migrate.conversion import NAMES, Conversion, Setting
 
 _WIDTH = 50
 """Column in which comments begin."""
 
 
-def settings_text(move: Move, source: str) -> str:
+def settings_text(conversion: Conversion, source: str) -> str:
     """Return the settings as TOML, each with a comment about its origin."""
     document = tomlkit.document()
     document.add(tomlkit.comment(f"Made of {source} by `iiif-server migrate`: docs/migrating.md"))
     document.add(tomlkit.comment("All other settings have their defaults: docs/settings.md"))
     document.add(tomlkit.nl())
-    top = [setting for setting in move.settings if len(setting.path) == 1]
+    top = [setting for setting in conversion.settings if len(setting.path) == 1]
     for setting in top:
         document.add(setting.path[0], _item(setting))
     tables: dict[tuple[str, ...], Any] = {}
-    for setting in _in_order(move):
+    for setting in _in_order(conversion):
         path = setting.path[:-1]
         if path not in tables:
             tables[path] = _table(document, path)
@@ -30,50 +30,50 @@ def settings_text(move: Move, source: str) -> str:
     return tomlkit.dumps(document)
 
 
-def report(move: Move) -> str:
+def report(conversion: Conversion) -> str:
     """Return the report: settings without an equivalent, URLs that change, remaining steps."""
-    return "\n".join(_report(move))
+    return "\n".join(_report(conversion))
 
 
-def _report(move: Move) -> Iterator[str]:
-    yield f"This is {NAMES[move.kind]}."
-    if move.without:
+def _report(conversion: Conversion) -> Iterator[str]:
+    yield f"This is {NAMES[conversion.kind]}."
+    if conversion.unsupported:
         yield "\nWithout an equivalent:"
-        for old, instead in move.without:
-            yield f"  {old}: {instead}"
-    if move.differences:
+        for old, advice in conversion.unsupported:
+            yield f"  {old}: {advice}"
+    if conversion.differences:
         yield "\nAddresses that differ:"
-        for difference in move.differences:
+        for difference in conversion.differences:
             yield f"  - {difference.what}"
             yield f"      before  {difference.before}"
             yield f"      now     {difference.now}"
-    if move.needless:
+    if conversion.ignored:
         yield "\nNothing to set, because it is unused, switched off, or has no meaning here:"
         yield from textwrap.wrap(
-            ", ".join(move.needless),
+            ", ".join(conversion.ignored),
             100,
             initial_indent="  ",
             subsequent_indent="  ",
             break_on_hyphens=False,
         )
-    to_do = [*move.to_do, *_about_hosts(move)]
+    to_do = [*conversion.to_do, *_about_hosts(conversion)]
     if to_do:
         yield "\nTo do:"
         for text in to_do:
             yield f"  - {text}"
 
 
-def _about_hosts(move: Move) -> Iterator[str]:
-    if move.hosts:
+def _about_hosts(conversion: Conversion) -> Iterator[str]:
+    if conversion.hosts:
         yield (
             "Originals are fetched from public addresses only. If one of these has a private one, "
-            f"add its network to fetch.allow_networks: {', '.join(move.hosts)}"
+            f"add its network to fetch.allow_networks: {', '.join(conversion.hosts)}"
         )
 
 
-def _in_order(move: Move) -> list[Setting]:
+def _in_order(conversion: Conversion) -> list[Setting]:
     """Return the settings in tables: types first, then the others in their order."""
-    inner = [setting for setting in move.settings if len(setting.path) > 1]
+    inner = [setting for setting in conversion.settings if len(setting.path) > 1]
     return sorted(inner, key=lambda setting: setting.path[0] != "types")
 
 

@@ -17,7 +17,7 @@ from iiif_server.background import completed
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.commands.bulk.running import interrupted_by_sigterm
 from iiif_server.commands.common import check_url, show_progress
-from iiif_server.commands.replay.log_lines import Logged, Skipped, read_log
+from iiif_server.commands.replay.log_lines import LoggedRequest, Skipped, read_log
 from iiif_server.commands.replay.pacing import FixedRate, OriginalTiming
 from iiif_server.commands.replay.report import Report
 
@@ -99,10 +99,10 @@ class _Replay:
             else:
                 yield self._send(client, line, pace.due(line.time))
 
-    async def _send(self, client: httpx.AsyncClient, line: Logged, due: float) -> None:
-        early = due - (time.perf_counter() - self._began)
-        if early > 0:
-            await asyncio.sleep(early)
+    async def _send(self, client: httpx.AsyncClient, line: LoggedRequest, due: float) -> None:
+        delay = due - (time.perf_counter() - self._began)
+        if delay > 0:
+            await asyncio.sleep(delay)
         began = time.perf_counter()
         if due:  # 0: as soon as possible
             self._report.late = max(self._report.late, began - self._began - due)

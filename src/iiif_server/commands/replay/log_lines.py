@@ -10,9 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
-_LONGEST = 16_384
+_MAX_LINE = 16_384
 """Limit of the bytes of a line."""
-_CUT = 1000
+_TRUNCATED_AT = 1000
 """Characters after which this server cuts paths in its log, and appends three dots."""
 _REQUEST = re.compile(
     rb'(?P<method>[A-Z]{1,20}) (?P<target>[^ "]+) HTTP/(?:1\.[01]|[23](?:\.0)?)" [0-9]{3} '
@@ -26,7 +26,7 @@ _NEVER_IN_PATHS = frozenset('#\\"')
 """Characters that are invalid in paths; servers escape others with a backslash."""
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh")
 """First bytes of files of gzip, Zstandard, xz and bzip2."""
-_HIDDEN = "***"
+_REDACTED = "***"
 """Replacement of signatures in the log of this server."""
 
 
@@ -43,7 +43,7 @@ class Skipped(StrEnum):
     TOO_LONG = "too long"
 
 
-class Logged(NamedTuple):
+class LoggedRequest(NamedTuple):
     """Request in a log."""
 
     method: str
@@ -53,20 +53,20 @@ class Logged(NamedTuple):
     """Time in seconds since the epoch."""
 
 
-def read_log(file: BinaryIO) -> Iterator[Logged | Skipped]:
+def read_log(file: BinaryIO) -> Iterator[LoggedRequest | Skipped]:
     """Yield the requests of a log; memory holds only one line at a time.
 
     Ignores lines that are appended meanwhile, because the file may be the log of the server that
     receives the requests.
     """
-    left = _size(file)
-    while left > 0 and (line := file.readline(_LONGEST)):
-        left -= len(line)
-        if line.endswith(b"\n") or len(line) < _LONGEST:
+    remaining = _size(file)
+    while remaining > 0 and (line := file.readline(_MAX_LINE)):
+        remaining -= len(line)
+        if line.endswith(b"\n") or len(line) < _MAX_LINE:
             yield parse_line(line)
             continue
-        while rest := file.readline(_LONGEST):
-            left -= len(rest)
+        while rest := file.readline(_MAX_LINE):
+            remaining -= len(rest)
             if rest.endswith(b"\n"):
                 break
         yield Skipped.TOO_LONG
@@ -81,7 +81,7 @@ def _size(file: BinaryIO) -> float:
     return status.st_size if stat.S_ISREG(status.st_mode) else math.inf
 
 
-def parse_line(line: bytes) -> Logged | Skipped:
+def parse_line(line: bytes) -> LoggedRequest | Skipped:
     """Parse a line; never raises."""
     try:
         method, target, time = _json(line) if line.startswith(b"{") else _text(line)
@@ -89,13 +89,13 @@ def parse_line(line: bytes) -> Logged | Skipped:
         return Skipped.COMPRESSED if line.startswith(_COMPRESSED) else Skipped.NO_REQUEST
     if method not in {"GET", "HEAD"}:
         return Skipped.METHOD
-    if _HIDDEN in target:
+    if _REDACTED in target:
         return Skipped.SIGNED
-    if len(target) >= _CUT and target.endswith("..."):
+    if len(target) >= _TRUNCATED_AT and target.endswith("..."):
         return Skipped.TOO_LONG
     if not _PATH.fullmatch(target) or not _NEVER_IN_PATHS.isdisjoint(target):
         return Skipped.NO_PATH
-    return Logged(method, target, time)
+    return LoggedRequest(method, target, time)
 
 
 def _json(line: bytes) -> tuple[str, str, float]:

@@ -1,6 +1,6 @@
 """Pacing: the time at which each request of a replay is due."""
 
-_LONGEST_PAUSE = 60.0
+_MAX_PAUSE = 60.0
 """Seconds to which longer pauses of a log, and jumps of its clock, are shortened."""
 
 
@@ -18,8 +18,8 @@ class OriginalTiming:
         a clock was set back, the intervals continue from its new time.
         """
         if self._latest is not None and time > self._latest:
-            self._due += min(time - self._latest, _LONGEST_PAUSE)
-        if self._latest is None or not self._latest - _LONGEST_PAUSE <= time <= self._latest:
+            self._due += min(time - self._latest, _MAX_PAUSE)
+        if self._latest is None or not self._latest - _MAX_PAUSE <= time <= self._latest:
             self._latest = time
         return self._due
 

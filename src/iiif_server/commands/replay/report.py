@@ -8,9 +8,9 @@ from typing import Any
 
 _STEP = math.log(1.01)
 """Logarithm of the ratio of two buckets: one percent."""
-_SHORTEST = 1e-6
+_MIN_SECONDS = 1e-6
 _ENGINE = re.compile(r'engine;desc="([a-z0-9_-]{1,20})"')
-_MAX = 20
+_MAX_NAMES = 20
 """Limit of distinct engines and failures, because a server can send any number of names."""
 _RENDERED = frozenset({"jpegtran", "raster", "level"})
 """Engines that render an image; the others send existing bytes."""
@@ -30,7 +30,7 @@ class Latencies:
 
     def add(self, seconds: float) -> None:
         """Count a latency."""
-        self._counts[math.ceil(math.log(max(seconds, _SHORTEST)) / _STEP)] += 1
+        self._counts[math.ceil(math.log(max(seconds, _MIN_SECONDS)) / _STEP)] += 1
         self.longest = max(self.longest, seconds)
 
     def percentile(self, percent: float) -> float:
@@ -96,12 +96,14 @@ class Report:
         self.latencies.add(seconds)
         found = _ENGINE.search(server_timing)
         if found is not None:
-            engine = found[1] if found[1] in self.engines or len(self.engines) < _MAX else "other"
+            engine = (
+                found[1] if found[1] in self.engines or len(self.engines) < _MAX_NAMES else "other"
+            )
             self.engines.setdefault(engine, Latencies()).add(seconds)
 
     def failure(self, reason: str) -> None:
         """Count a request without a complete response."""
-        known = reason in self.failures or len(self.failures) < _MAX
+        known = reason in self.failures or len(self.failures) < _MAX_NAMES
         self.failures[reason if known else "other"] += 1
 
     def document(self) -> dict[str, Any]:
@@ -125,20 +127,20 @@ class Report:
         }
 
     def __str__(self) -> str:
-        told = self.document()
-        pace = f"{told['requests_per_second']} per second, at most {self.late:.1f} s late"
+        report = self.document()
+        pace = f"{report['requests_per_second']} per second, at most {self.late:.1f} s late"
         lines = [
             f"requests    {self.requests:,} in {self.seconds:.1f} s, {pace}",
             f"bytes       {self.bytes:,}",
-            f"statuses    {_counts(told['statuses'])}",
-            f"latency     {_times(told['latency_ms'])}",
+            f"statuses    {_counts(report['statuses'])}",
+            f"latency     {_times(report['latency_ms'])}",
             f"hit rate    {_share(self.hit_rate)}",
         ]
-        for engine, times in told["engines"].items():
+        for engine, times in report["engines"].items():
             share = _share(times.pop("requests") / self.images.total())
             lines.append(f"  {engine:9} {share:>6}  {_times(times)}")
-        lines.append(f"failures    {_counts(told['failures'])}")
-        lines.append(f"skipped     {_counts(told['skipped'])}")
+        lines.append(f"failures    {_counts(report['failures'])}")
+        lines.append(f"skipped     {_counts(report['skipped'])}")
         return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyvips
 
-from iiif_server.commands.sample.lettering import Mark, marks
+from iiif_server.commands.sample.lettering import Label, labels
 from iiif_server.commands.sample.terrain import Box, Pixels, Sheet, ground, heights, spots
 
 _FACES = "'EB Garamond', 'Georgia', 'Times New Roman', 'Liberation Serif', 'DejaVu Serif', serif"
@@ -29,7 +29,7 @@ def write_sample(target: Path, *, width: int = 9000, height: int = 6750) -> None
     sheet = Sheet(width, height)
     field = heights(sheet)
     try:
-        drawn = _inked(ground(field, sheet), marks(spots(field), sheet), sheet)
+        drawn = _with_labels(ground(field, sheet), labels(spots(field), sheet), sheet)
         drawn.copy(interpretation="srgb").jpegsave(name, Q=90, subsample_mode="on", keep=0)
         # A temporary file is private to its owner; all users may read the image.
         pending.chmod(0o644)
@@ -38,7 +38,7 @@ def write_sample(target: Path, *, width: int = 9000, height: int = 6750) -> None
         pending.unlink(missing_ok=True)
 
 
-def _inked(ground: Pixels, marks: Sequence[Mark], sheet: Sheet) -> Pixels:
+def _with_labels(ground: Pixels, labels: Sequence[Label], sheet: Sheet) -> Pixels:
     """Draw all marks on the map."""
     side = max(1, round(_TILE * max(sheet.scale, 0.2)))
     across, down = math.ceil(sheet.width / side), math.ceil(sheet.height / side)
@@ -46,7 +46,7 @@ def _inked(ground: Pixels, marks: Sequence[Mark], sheet: Sheet) -> Pixels:
     try:
         # Rendering the tiles on demand would block the threads of libvips that compute the map.
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            tiles = list(pool.map(lambda corner: _tile(marks, corner, side, sheet.scale), corners))
+            tiles = list(pool.map(lambda corner: _tile(labels, corner, side, sheet.scale), corners))
     except pyvips.Error:
         # This libvips cannot or must not read SVG: the map then has no names.
         return ground
@@ -54,11 +54,11 @@ def _inked(ground: Pixels, marks: Sequence[Mark], sheet: Sheet) -> Pixels:
     return ink[3].ifthenelse(ink[:3], ground, blend=True)
 
 
-def _tile(marks: Sequence[Mark], corner: tuple[int, int], side: int, scale: float) -> Pixels:
+def _tile(labels: Sequence[Label], corner: tuple[int, int], side: int, scale: float) -> Pixels:
     """Render the marks of one square of the sheet, as 8-bit RGBA."""
     left, top, unit = corner[0] / scale, corner[1] / scale, side / scale
     box = Box(left, top, left + unit, top + unit)
-    body = "".join(mark.svg for mark in marks if mark.box.meets(box))
+    body = "".join(label.svg for label in labels if label.box.meets(box))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{side}" height="{side}" '
         f'viewBox="{left:.3f} {top:.3f} {unit:.3f} {unit:.3f}" font-family="{_FACES}" '

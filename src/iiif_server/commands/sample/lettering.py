@@ -17,14 +17,14 @@ _DEGREE = 1000.0
 _ROSE = 400.0
 
 
-class Mark(NamedTuple):
+class Label(NamedTuple):
     """SVG element with its bounding box."""
 
     box: Box
     svg: str
 
 
-class Hand(NamedTuple):
+class TextStyle(NamedTuple):
     """Text style; spacing and halo are relative to the font size."""
 
     size: float
@@ -40,7 +40,7 @@ class Hand(NamedTuple):
         left = at[0] - {"start": 0.0, "middle": length / 2, "end": length}[anchor]
         return Box(left, at[1] - self.size * 0.8, left + length, at[1] + self.size * 0.25)
 
-    def line(self, at: Point, text: str, anchor: str = "middle", tilt: float = 0.0) -> Mark:
+    def line(self, at: Point, text: str, anchor: str = "middle", tilt: float = 0.0) -> Label:
         """Return a line of text with its baseline at a point, rotated by `tilt` degrees."""
         x, y = at
         box = self.box(at, text, anchor)
@@ -53,10 +53,10 @@ class Hand(NamedTuple):
             f'stroke="{_PAPER}" stroke-opacity="0.72" stroke-width="{self.size * self.halo:.1f}" '
             f'paint-order="stroke"{turn}>{escape(text)}</text>'
         )
-        return Mark(box.grown(reach), svg)
+        return Label(box.grown(reach), svg)
 
 
-class Room:
+class OccupiedArea:
     """Occupancy grid of the map, so that names do not overlap."""
 
     _STEP = 10
@@ -86,19 +86,19 @@ class Room:
         return slice(left, right + 1), slice(top, bottom + 1)
 
 
-_OCEAN = Hand(150, _WATER, _ITALIC, 0.42, 0)
-_SEA = Hand(74, _WATER, _ITALIC, 0.24, 0)
-_PROVINCE = Hand(96, _RUBRIC, "", 0.7)
-_RANGE = Hand(70, _INK, f"{_ITALIC} {_BOLD}", 0.45)
+_OCEAN = TextStyle(150, _WATER, _ITALIC, 0.42, 0)
+_SEA = TextStyle(74, _WATER, _ITALIC, 0.24, 0)
+_PROVINCE = TextStyle(96, _RUBRIC, "", 0.7)
+_RANGE = TextStyle(70, _INK, f"{_ITALIC} {_BOLD}", 0.45)
 _TITLE = (
-    (200, "A New & Accurate Chart", Hand(96, _INK, _ITALIC, 0.02)),
-    (306, "OF THE ISLAND OF", Hand(50, _INK, "", 0.3)),
-    (580, "TESSERA", Hand(290, _RUBRIC, _BOLD, 0.06)),
-    (758, "with its Shores, Hills & Inland Parts,", Hand(72, _INK, _ITALIC)),
-    (852, "wherein each Place is shewn at every Size", Hand(72, _INK, _ITALIC)),
-    (984, "MDCCLI", Hand(56, _INK, "", 0.4)),
-    (1070, "Reader, thou hast come to the foot of the pyramid;", Hand(17, _INK, _ITALIC)),
-    (1094, "there is nothing smaller than this.", Hand(12, _INK, _ITALIC)),
+    (200, "A New & Accurate Chart", TextStyle(96, _INK, _ITALIC, 0.02)),
+    (306, "OF THE ISLAND OF", TextStyle(50, _INK, "", 0.3)),
+    (580, "TESSERA", TextStyle(290, _RUBRIC, _BOLD, 0.06)),
+    (758, "with its Shores, Hills & Inland Parts,", TextStyle(72, _INK, _ITALIC)),
+    (852, "wherein each Place is shewn at every Size", TextStyle(72, _INK, _ITALIC)),
+    (984, "MDCCLI", TextStyle(56, _INK, "", 0.4)),
+    (1070, "Reader, thou hast come to the foot of the pyramid;", TextStyle(17, _INK, _ITALIC)),
+    (1094, "there is nothing smaller than this.", TextStyle(12, _INK, _ITALIC)),
 )
 # Large names: text, style, position from the middle in units of the sheet, tilt in degrees.
 _LARGE = (
@@ -132,46 +132,53 @@ _TAILS = (
 )  # fmt: skip
 # Kinds of settlements: text style, number, distance and largest height.
 _RANKS = (
-    (Hand(78, _INK, _BOLD, 0.06), 7, 1300, 0.2),
-    (Hand(54, _INK, _BOLD), 22, 600, 0.3),
-    (Hand(40), 60, 340, 0.4),
-    (Hand(27), 240, 170, 0.44),
-    (Hand(19), 640, 100, 0.5),
-    (Hand(15, _INK, _ITALIC), 900, 90, 1.0),
+    (TextStyle(78, _INK, _BOLD, 0.06), 7, 1300, 0.2),
+    (TextStyle(54, _INK, _BOLD), 22, 600, 0.3),
+    (TextStyle(40), 60, 340, 0.4),
+    (TextStyle(27), 240, 170, 0.44),
+    (TextStyle(19), 640, 100, 0.5),
+    (TextStyle(15, _INK, _ITALIC), 900, 90, 1.0),
 )
 
 
-def marks(land: Sequence[Spot], sheet: Sheet) -> list[Mark]:
+def labels(land: Sequence[Spot], sheet: Sheet) -> list[Label]:
     """Return all marks of the map; large names are placed first."""
-    room = Room(sheet.chart)
-    ornaments = [*_title(sheet, room), *_rose(sheet, room)]
-    return [*_frame(sheet), *_large_names(sheet, room), *_names(land, sheet, room), *ornaments]
+    occupied = OccupiedArea(sheet.chart)
+    ornaments = [*_title(sheet, occupied), *_rose(sheet, occupied)]
+    return [
+        *_frame(sheet),
+        *_large_names(sheet, occupied),
+        *_names(land, sheet, occupied),
+        *ornaments,
+    ]
 
 
-def _frame(sheet: Sheet) -> Iterator[Mark]:
+def _frame(sheet: Sheet) -> Iterator[Label]:
     """Yield the frame, the graticule and its numbers."""
     left, top, right, bottom = sheet.chart
     for by, wide in ((0, 5), (26, 3), (48, 3), (70, 14), (90, 3)):
         yield from _rectangle(sheet.chart.grown(by), f'stroke-width="{wide}"')
-    hand, faint = Hand(54), 'stroke-width="2" stroke-opacity="0.3"'
+    style, faint = TextStyle(54), 'stroke-width="2" stroke-opacity="0.3"'
     for number in range(-20, 21):
         x, y = (middle + number * _DEGREE for middle in sheet.middle)
         if left < x < right:
             yield _line((x, top), (x, bottom), faint)
-            yield hand.line((x, top - 106), f"{18 + number}°")
-            yield hand.line((x, bottom + 146), f"{18 + number}°")
+            yield style.line((x, top - 106), f"{18 + number}°")
+            yield style.line((x, bottom + 146), f"{18 + number}°")
         if top < y < bottom:
             yield _line((left, y), (right, y), faint)
-            yield hand.line((left - 106, y + 19), f"{42 - number}°", "end")
-            yield hand.line((right + 106, y + 19), f"{42 - number}°", "start")
+            yield style.line((left - 106, y + 19), f"{42 - number}°", "end")
+            yield style.line((right + 106, y + 19), f"{42 - number}°", "start")
 
 
-def _line(start: Point, end: Point, look: str) -> Mark:
+def _line(start: Point, end: Point, look: str) -> Label:
     box = Box(*start, *end).grown(20)
-    return Mark(box, f'<path d="M{start[0]} {start[1]}L{end[0]} {end[1]}" stroke="{_INK}" {look}/>')
+    return Label(
+        box, f'<path d="M{start[0]} {start[1]}L{end[0]} {end[1]}" stroke="{_INK}" {look}/>'
+    )
 
 
-def _rectangle(box: Box, look: str) -> Iterator[Mark]:
+def _rectangle(box: Box, look: str) -> Iterator[Label]:
     """Yield the four sides of a box as separate marks, so that few tiles draw each of them."""
     left, top, right, bottom = box
     look += ' stroke-linecap="square"'
@@ -181,26 +188,26 @@ def _rectangle(box: Box, look: str) -> Iterator[Mark]:
         yield _line((x, top), (x, bottom), look)
 
 
-def _title(sheet: Sheet, room: Room) -> Iterator[Mark]:
+def _title(sheet: Sheet, occupied: OccupiedArea) -> Iterator[Label]:
     """Yield the title of the map on a panel."""
     left, top, _, _ = sheet.chart
     box = Box(left + 150, top + 150, left + 2500, top + 1300)
-    room.take(box.grown(120))
+    occupied.take(box.grown(120))
     for by, colour, wide in ((0, _INK, 12), (-24, _INK, 3), (-40, _RUBRIC, 4)):
         inner = box.grown(by)
         size = f'width="{inner.right - inner.left}" height="{inner.bottom - inner.top}"'
         look = f'fill="{_PAPER}" stroke="{colour}" stroke-width="{wide}"'
-        yield Mark(box.grown(12), f'<rect x="{inner.left}" y="{inner.top}" {size} {look}/>')
+        yield Label(box.grown(12), f'<rect x="{inner.left}" y="{inner.top}" {size} {look}/>')
     middle = (box.left + box.right) / 2
-    for down, text, hand in _TITLE:
-        yield hand.line((middle, box.top + down), text)
+    for down, text, style in _TITLE:
+        yield style.line((middle, box.top + down), text)
 
 
-def _rose(sheet: Sheet, room: Room) -> Iterator[Mark]:
+def _rose(sheet: Sheet, occupied: OccupiedArea) -> Iterator[Label]:
     """Yield the compass rose: two rings, and eight points that are dark on one side."""
     x, y = sheet.chart.left + 900, sheet.chart.bottom - 900
     box = Box(x, y, x, y).grown(_ROSE + 10)
-    room.take(box.grown(120))
+    occupied.take(box.grown(120))
     svg = "".join(
         f'<circle r="{radius}" stroke="{_INK}" stroke-width="6" fill="{_PAPER}"/>'
         for radius in (_ROSE, _ROSE * 0.88)
@@ -210,47 +217,49 @@ def _rose(sheet: Sheet, room: Room) -> Iterator[Mark]:
         for side, fill in ((-wide, _PAPER), (wide, _RUBRIC)):
             look = f'fill="{fill}" stroke="{_INK}" stroke-width="2.5"'
             svg += f'<path d="M0 0l{side} {-wide}L0 {-long}z" {look} transform="rotate({turn})"/>'
-    yield Mark(box, f'<g transform="translate({x} {y})">{svg}</g>')
-    yield Hand(74, _RUBRIC, _BOLD).line((x, y - _ROSE - 30), "N")
+    yield Label(box, f'<g transform="translate({x} {y})">{svg}</g>')
+    yield TextStyle(74, _RUBRIC, _BOLD).line((x, y - _ROSE - 30), "N")
 
 
-def _large_names(sheet: Sheet, room: Room) -> Iterator[Mark]:
+def _large_names(sheet: Sheet, occupied: OccupiedArea) -> Iterator[Label]:
     """Yield the names of seas, mountains and provinces."""
-    for text, hand, across, down, tilt in _LARGE:
+    for text, style, across, down, tilt in _LARGE:
         at = sheet.middle[0] + across * sheet.unit, sheet.middle[1] + down * sheet.unit
-        room.take(hand.box(at, text).grown(abs(tilt) * 3))
-        yield hand.line(at, text, tilt=tilt)
+        occupied.take(style.box(at, text).grown(abs(tilt) * 3))
+        yield style.line(at, text, tilt=tilt)
 
 
-def _names(land: Sequence[Spot], sheet: Sheet, room: Room) -> Iterator[Mark]:
+def _names(land: Sequence[Spot], sheet: Sheet, occupied: OccupiedArea) -> Iterator[Label]:
     """Yield the settlements that have space, from the largest to the smallest."""
     dice = Random(1751)  # noqa: S311 - decoration, not secrets
     pairs = [head + tail for head in _HEADS for tail in _TAILS]
     dice.shuffle(pairs)
     towns = cycle((*_TOWNS, *pairs))
     words = [cycle(_CITIES), *[towns] * (len(_RANKS) - 1)]
-    for (hand, count, apart, highest), named in zip(_RANKS, words, strict=True):
-        if hand.size * sheet.scale < _LEGIBLE:
+    for (style, count, apart, highest), named in zip(_RANKS, words, strict=True):
+        if style.size * sheet.scale < _LEGIBLE:
             break
         # Low ground is preferred, but not always chosen.
         worth = {dice.random() - spot.height * 2: spot for spot in land if spot.height < highest}
-        spaced = Room(sheet.chart)
+        spaced = OccupiedArea(sheet.chart)
         places = (worth[key] for key in sorted(worth, reverse=True))
         free = (at for at in places if spaced.claim(Box(at.x, at.y, at.x, at.y).grown(apart / 2)))
         for spot in islice(free, count):
-            yield from _settlement(spot.x, spot.y, hand, next(named), room)
+            yield from _settlement(spot.x, spot.y, style, next(named), occupied)
 
 
-def _settlement(x: float, y: float, hand: Hand, name: str, room: Room) -> Iterator[Mark]:
+def _settlement(
+    x: float, y: float, style: TextStyle, name: str, occupied: OccupiedArea
+) -> Iterator[Label]:
     """Yield a settlement with its name on the first side with space; nothing without space."""
-    sign, gap = Box(x, y, x, y).grown(hand.size * 0.3), hand.size * 0.5
+    sign, gap = Box(x, y, x, y).grown(style.size * 0.3), style.size * 0.5
     for dx, dy, anchor in ((gap, gap / 2, "start"), (-gap, gap / 2, "end"), (0, -gap, "middle")):
         at = x + dx, y + dy
-        if room.claim(hand.box(at, name, anchor)):
-            room.take(sign)
-            yield hand.line(at, name, anchor)
-            dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{hand.size * 0.24:.1f}" '
-            look = f'stroke="{_INK}" stroke-width="{hand.size / 12:.1f}"'
-            fill = _RUBRIC if hand.look else _PAPER
-            yield Mark(sign, f'{dot}{look} fill="{fill}"/>')
+        if occupied.claim(style.box(at, name, anchor)):
+            occupied.take(sign)
+            yield style.line(at, name, anchor)
+            dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{style.size * 0.24:.1f}" '
+            look = f'stroke="{_INK}" stroke-width="{style.size / 12:.1f}"'
+            fill = _RUBRIC if style.look else _PAPER
+            yield Label(sign, f'{dot}{look} fill="{fill}"/>')
             return

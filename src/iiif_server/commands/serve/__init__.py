@@ -41,7 +41,7 @@ _SAMPLE_NAME = "atlas.jpg"
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _SettingsSource:
     """Sources of the settings: settings file and options of the command line."""
 
     config: Path | None
@@ -94,7 +94,7 @@ def serve(
     if workers is not None:
         os.environ["IIIF_HTTP_PROCESSES"] = str(workers)  # also when settings are reloaded
     try:
-        source = _Source(config, checked_folders(folders), sample)
+        source = _SettingsSource(config, checked_folders(folders), sample)
         loaded = source.load()
         settings = loaded.settings
         host, port = host or settings.http_host, settings.http_port if port is None else port
@@ -129,21 +129,23 @@ def serve_share(
 ) -> None:
     """Serve as process SHARE (number/of) on an open socket; SUPERVISOR is a process id."""
     supervision.become_supervised(supervisor)
-    number, _, of = share.partition("/")
-    source = _Source(config, folders, sample)
+    number, _, processes = share.partition("/")
+    source = _SettingsSource(config, folders, sample)
     try:
-        _run(socket.socket(fileno=descriptor), source, int(number), int(of))
+        _run(socket.socket(fileno=descriptor), source, int(number), int(processes))
     except ConfigurationError as error:  # the file has changed since other processes started
         click.echo(str(error), err=True)
         sys.exit(supervision.CANNOT_START)
 
 
-def _run(listener: socket.socket, source: _Source, number: int = 0, of: int = 1) -> None:
+def _run(
+    listener: socket.socket, source: _SettingsSource, number: int = 0, processes: int = 1
+) -> None:
     """Serve on a socket until the process receives SIGTERM or SIGINT."""
 
     def share() -> Settings:
         settings = source.load().settings
-        return share_of(settings, number, of) if of > 1 else settings
+        return share_of(settings, number, processes) if processes > 1 else settings
 
     protocol.allow_many_files()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until uvicorn replaces the handler
@@ -169,7 +171,9 @@ def _run(listener: socket.socket, source: _Source, number: int = 0, of: int = 1)
         server.run(sockets=[listener])
 
 
-def _supervise(sockets: Sequence[socket.socket], source: _Source, settings: Settings) -> int:
+def _supervise(
+    sockets: Sequence[socket.socket], source: _SettingsSource, settings: Settings
+) -> int:
     """Run a server process on each socket; return the exit code when all have ended."""
     _configure_logging(settings)
 

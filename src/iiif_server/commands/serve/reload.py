@@ -29,7 +29,7 @@ _MAX_FORMER = 2
 slow clients must not keep any number of applications open."""
 
 _ENDING = JSONResponse(  # not by `respond`: the application that would log it has ended
-    {"error": "The server is being restarted; please ask again."},
+    {"error": "The server is being restarted; please try again."},
     503,
     {
         "Cache-Control": "no-store",
@@ -107,7 +107,7 @@ class _Generation:
             if not self.requests and self.over.is_set():
                 self.idle.set()
 
-    def cut_off(self) -> int:
+    def cancel_requests(self) -> int:
         """Cancel the requests in progress; return their number."""
         for request in self.requests:
             request.cancel()
@@ -133,9 +133,9 @@ class Reloading:
         `apply` applies settings outside of the application (logging): at once, and after each
         reload. Raises ConfigurationError if the first settings are invalid.
         """
-        self._asked = False
+        self._reload_requested = False
         with suppress(ValueError, AttributeError):  # not in the main thread, or not on this system
-            signal.signal(signal.SIGHUP, self._ask)
+            signal.signal(signal.SIGHUP, self._on_sighup)
         self._read = read
         settings = read()
         self._make = make
@@ -154,7 +154,7 @@ class Reloading:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the current application, or run the lifespan of the server."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         else:
             await self._current.answer(scope, receive, send)
 
@@ -179,7 +179,7 @@ class Reloading:
             try:
                 # In a thread, because building an application would delay requests.
                 settings = await asyncio.to_thread(self._read)
-                changed, left = changes(self._current.settings, settings)
+                changed, needs_restart = changes(self._current.settings, settings)
                 fresh = _Generation(settings, await asyncio.to_thread(self._make, settings))
                 await fresh.start()
             except Exception as error:  # noqa: BLE001 - the former settings stay
@@ -188,21 +188,21 @@ class Reloading:
                 return
             former, self._current = self._current, fresh
             self._apply(settings)
-            self._observe(SettingsReloaded(", ".join(changed), ", ".join(left)))
+            self._observe(SettingsReloaded(", ".join(changed), ", ".join(needs_restart)))
             former.over.set()
             if former.task is not None:
                 self._tasks.keep(former.task)
                 self._former.append(former)
-            self._bound_former()
+            self._limit_former()
 
-    def _bound_former(self) -> None:
+    def _limit_former(self) -> None:
         """Cancel the requests of the oldest former applications above `_MAX_FORMER`."""
         self._former = [one for one in self._former if one.task and not one.task.done()]
         for one in self._former[:-_MAX_FORMER]:
-            if cut_off := one.cut_off():
-                self._observe(RequestsCutOff(cut_off))
+            if cancel_requests := one.cancel_requests():
+                self._observe(RequestsCutOff(cancel_requests))
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
             await self._current.start()
@@ -214,7 +214,7 @@ class Reloading:
         loop = asyncio.get_running_loop()
         with suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
             loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
-        if self._asked:  # while it started
+        if self._reload_requested:  # while it started
             self._begin_reload()
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -229,16 +229,16 @@ class Reloading:
             await self._current.task
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _ask(self, *_: object) -> None:
-        self._asked = True
+    def _on_sighup(self, *_: object) -> None:
+        self._reload_requested = True
 
     def _begin_reload(self) -> None:
         """Schedule one reload for all signals that arrive before the settings are read."""
-        self._asked = True
+        self._reload_requested = True
         if self._reloads is None or self._reloads.done():
-            self._reloads = self._tasks.start(self._reload_while_asked())
+            self._reloads = self._tasks.start(self._reload_while_requested())
 
-    async def _reload_while_asked(self) -> None:
-        while self._asked:
-            self._asked = False
+    async def _reload_while_requested(self) -> None:
+        while self._reload_requested:
+            self._reload_requested = False
             await self.reload()

@@ -23,9 +23,9 @@ from iiif_server.exits import exit_in_words
 from iiif_server.telemetry.events import Observer, ServerProcessReplaced
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-_SHORT_LIFE = 10.0
-"""Seconds; a process that ends sooner is restarted after `_PAUSE`."""
-_PAUSE = 1.0
+_MIN_UPTIME = 10.0
+"""Seconds; a process that ends sooner is restarted after `_RESTART_DELAY`."""
+_RESTART_DELAY = 1.0
 _SET_PDEATHSIG = 1
 
 Command = Callable[[int, int], Sequence[str]]
@@ -44,17 +44,17 @@ def bind(host: str, port: int, sockets: int = 1) -> list[socket.socket]:
         )[0]
         if sockets > 1 and port:
             # With SO_REUSEPORT, a second server of the same user could share the port unnoticed.
-            with socket.socket(family, kind, protocol) as alone:
-                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                alone.bind(address)
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
         for _ in range(sockets):
-            one = socket.socket(family, kind, protocol)
-            found.append(one)
+            opened = socket.socket(family, kind, protocol)
+            found.append(opened)
             address = address[0], found[0].getsockname()[1] or port, *address[2:]
-            _bind(one, address, shared=sockets > 1)
+            _bind(opened, address, shared=sockets > 1)
     except OSError as error:
-        for one in found:
-            one.close()
+        for opened in found:
+            opened.close()
         raise ConfigurationError(
             f"The server cannot listen on {host} port {port}: {error.strerror}. "
             "Set http_host and http_port, or end what is listening there."
@@ -62,19 +62,19 @@ def bind(host: str, port: int, sockets: int = 1) -> list[socket.socket]:
     return found
 
 
-def _bind(one: socket.socket, address: tuple[Any, ...], *, shared: bool) -> None:
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind(opened: socket.socket, address: tuple[Any, ...], *, shared: bool) -> None:
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    one.bind(address)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    opened.bind(address)
 
 
-def _another(former: socket.socket) -> socket.socket:
+def _rebound(former: socket.socket) -> socket.socket:
     """Close a socket and bind a new one to its address."""
-    one = socket.socket(former.family, former.type, former.proto)
-    _bind(one, former.getsockname(), shared=True)
+    opened = socket.socket(former.family, former.type, former.proto)
+    _bind(opened, former.getsockname(), shared=True)
     former.close()
-    return one
+    return opened
 
 
 @dataclass(slots=True)
@@ -131,12 +131,12 @@ class Supervisor:
 
     def _watch(self, signals: "_Signals") -> int:
         while True:
-            got = signals.next(self._until_due())
-            if signal.SIGTERM in got or signal.SIGINT in got:
-                if signal.SIGINT not in got:
+            received = signals.next(self._until_due())
+            if signal.SIGTERM in received or signal.SIGINT in received:
+                if signal.SIGINT not in received:
                     self._end_signal = signal.SIGTERM
                 return 0
-            if signal.SIGHUP in got:
+            if signal.SIGHUP in received:
                 self._signal(signal.SIGHUP)
             for process in list(self._processes.values()):
                 code = process.popen.poll()
@@ -175,10 +175,10 @@ class Supervisor:
             return False  # only at the first start: later, the others continue
         self._succeeded.add(process.number)
         # New connections go to the other processes until the new one listens.
-        self._sockets[process.number] = _another(self._sockets[process.number])
+        self._sockets[process.number] = _rebound(self._sockets[process.number])
         self._observe(ServerProcessReplaced(process.number, code, exit_in_words(code)))
         now = time.monotonic()
-        pause = _PAUSE if now - process.started < _SHORT_LIFE else 0.0
+        pause = _RESTART_DELAY if now - process.started < _MIN_UPTIME else 0.0
         self._due[process.number] = now + pause
         return True
 
@@ -187,11 +187,11 @@ class Supervisor:
         self._signal(self._end_signal)
         deadline = time.monotonic() + self._end_seconds
         while any(process.popen.poll() is None for process in self._processes.values()):
-            left = deadline - time.monotonic()
-            if left <= 0:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 self._signal(signal.SIGKILL)
-                signals.next(_PAUSE)
-            elif signal.SIGINT in signals.next(left) and self._end_signal != signal.SIGINT:
+                signals.next(_RESTART_DELAY)
+            elif signal.SIGINT in signals.next(remaining) and self._end_signal != signal.SIGINT:
                 self._end_signal = signal.SIGINT  # sent once: a second would cancel requests
                 self._signal(signal.SIGINT)
 

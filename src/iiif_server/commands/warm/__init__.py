@@ -15,7 +15,7 @@ from iiif_server.commands.bulk.running import (
     Executor,
     Results,
     distribution_options,
-    find_chosen,
+    find_selected,
     run_bulk,
     run_tasks,
 )
@@ -23,13 +23,13 @@ from iiif_server.commands.bulk.tasks import Outcome, Result, Subject, Work
 from iiif_server.commands.common import (
     ReadSettings,
     check_url,
-    choose,
     identifier_options,
+    read_selection,
     settings_options,
 )
-from iiif_server.commands.warm.against import Pace, open_http, warm_url
-from iiif_server.commands.warm.here import warm_one
-from iiif_server.commands.warm.manifests import below, image_services, read_manifest
+from iiif_server.commands.warm.local import warm_one
+from iiif_server.commands.warm.manifests import image_services, read_manifest, relative_to_bases
+from iiif_server.commands.warm.over_http import Pace, open_http, warm_url
 from iiif_server.errors import ConfigurationError, IiifServerError, shown
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
@@ -106,21 +106,21 @@ def warm(
     thumbnails. The command renders it with the code of the server, for its cache. With --against
     URL it sends requests over HTTP instead, which also fill the caches of proxies and CDNs.
     """
-    written = choose(type_, listed, identifiers, manifests)
+    written = read_selection(type_, listed, identifiers, manifests)
     if url is not None:
         check_url(url)
         if distribution.scheduler is not None or distribution.pages:
-            raise click.UsageError("--against goes neither with --scheduler nor with --pages.")
+            raise click.UsageError("--against cannot be combined with --scheduler or --pages.")
     settings = read().settings
-    seen = None if everything else screen
+    visible = None if everything else screen
     images = _Images(settings, type_, written, manifests, url)
 
     async def run(results: Results) -> None:
         in_manifests = await images.in_manifests()
-        opening, work = _opening(settings, url, Pace(parallel, rate), distribution)
-        async with opening as executor:
+        executor_context, work = _executor_for(settings, url, Pace(parallel, rate), distribution)
+        async with executor_context as executor:
             found = images.subjects(executor, in_manifests, results)
-            tasks = distribution.tasks(found, work, seen)
+            tasks = distribution.tasks(found, work, visible)
             await run_tasks(executor, tasks, distribution, "Warming images", results)
 
     results = run_bulk(run)
@@ -128,7 +128,7 @@ def warm(
     sys.exit(bool(results.failed))
 
 
-def _opening(
+def _executor_for(
     settings: Settings, url: str | None, pace: Pace, distribution: Distribution
 ) -> tuple[AbstractAsyncContextManager[Executor], Work]:
     if url is None:
@@ -172,7 +172,7 @@ class _Images:
             )
         documents = [await read_manifest(place) for place in self.manifests]
         uris = [uri for document in documents for uri in image_services(document)]
-        found, others = below(uris, bases)
+        found, others = relative_to_bases(uris, bases)
         if others:
             own = " or ".join(map(without_secrets, bases))
             text = f"{others:,} image services are of another server than {own}."
@@ -195,22 +195,22 @@ class _Images:
                 except IiifServerError as error:
                     results.add(Result(Outcome.FAILED, f"{shown(path)}: {error}"))
         else:
-            yield from find_chosen(self.settings, executor, self.type_, self.written)
+            yield from find_selected(self.settings, executor, self.type_, self.written)
 
     def _paths(self, executor: Executor, url: str) -> Iterator[str]:
         """Yield the paths of base URIs: in both versions, or in the version of the URL."""
         names = [name for line in self.written if (name := line.strip())]
         if self.type_ is not None:
-            names = [one.encoded for one in find_chosen(self.settings, executor, self.type_, ())]
+            names = [one.encoded for one in find_selected(self.settings, executor, self.type_, ())]
         if not names:
             raise ConfigurationError("No identifiers were given.")
         for name in names:
             yield name
             if not url.endswith((V3.path, V2.path)):
-                yield f"{_below(url, V2)}{name}"
+                yield f"{_version_path(url, V2)}{name}"
 
 
-def _below(url: str, version: ImageApiVersion) -> str:
+def _version_path(url: str, version: ImageApiVersion) -> str:
     """Return the path of a version below the URL of a server, which may end with `/iiif`."""
     common = url.rstrip("/").endswith("/iiif")
     return f"{version.path.removeprefix('/iiif') if common else version.path}/"[1:]
@@ -219,5 +219,5 @@ def _below(url: str, version: ImageApiVersion) -> str:
 def _identifier_in(path: str, base: str) -> str:
     """Return the identifier in the path of a base URI, without version and signature."""
     for version in (V2, V3):
-        path = path.removeprefix(_below(base, version))
+        path = path.removeprefix(_version_path(base, version))
     return split(path)[1]

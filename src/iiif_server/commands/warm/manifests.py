@@ -28,38 +28,38 @@ async def read_manifest(place: str) -> dict[str, Any]:
     Raises ConfigurationError if it cannot be read, has more than 32 MB, or is a collection.
     """
     remote = place.startswith(("http://", "https://"))
-    told = without_secrets(place) if remote else place
+    shown = without_secrets(place) if remote else place
     try:
         document = json.loads(await _fetch(place) if remote else _read(place))
     except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ConfigurationError(f"The manifest {told} cannot be read: {error}") from error
+        raise ConfigurationError(f"The manifest {shown} cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"The manifest {told} is not JSON: {error}") from error
+        raise ConfigurationError(f"The manifest {shown} is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise ConfigurationError(f"{told} is no manifest: it is JSON, but not an object.")
+        raise ConfigurationError(f"{shown} is no manifest: it is JSON, but not an object.")
     if _type(document) in _COLLECTIONS:
         raise ConfigurationError(
-            f"{told} is a collection: give its manifests, each with --manifest, or --type NAME."
+            f"{shown} is a collection: give its manifests, each with --manifest, or --type NAME."
         )
     return document
 
 
 def image_services(document: Any) -> Iterator[str]:
     """Yield the URIs of the image services in a document of Presentation API 2 or 3, in order."""
-    waiting = [document]
-    while waiting:
-        node = waiting.pop()
+    pending = [document]
+    while pending:
+        node = pending.pop()
         if isinstance(node, list):
-            waiting += reversed(node)
+            pending += reversed(node)
         elif isinstance(node, dict):
             id_ = node.get("id", node.get("@id"))
             if isinstance(id_, str) and _is_image_service(node):
                 uri = id_.encode("utf-8", "replace").decode()  # URIs have no lone surrogates
                 yield uri.removesuffix("/info.json").rstrip("/")
-            waiting += reversed(node.values())
+            pending += reversed(node.values())
 
 
-def below(uris: Iterable[str], bases: Iterable[str]) -> tuple[list[str], int]:
+def relative_to_bases(uris: Iterable[str], bases: Iterable[str]) -> tuple[list[str], int]:
     """Return the URIs below a base URL, relative to it, and the number of the others.
 
     Compares without the scheme (http or https), which proxies change.

@@ -11,7 +11,7 @@ from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import ConfigurationError, SourceUnavailableError
 from iiif_server.sources.lookup.answers import Answer, parse_answer
 
-_NOBODY = "a name that no original has"
+_PROBE_NAME = "a name that no original has"
 
 
 class DatabaseLookup:
@@ -20,7 +20,7 @@ class DatabaseLookup:
     It never commits a transaction.
     """
 
-    remembered = True
+    is_cached = True
 
     def __init__(self, database: SecretStr, sql: str, threads: StorageThreads) -> None:
         self._statement = text(sql)
@@ -54,7 +54,7 @@ class DatabaseLookup:
         try:
             with self._engine.connect() as connection:
                 trouble = "the database refuses the query of `sql`"
-                connection.execute(self._statement, {"name": _NOBODY}).first()
+                connection.execute(self._statement, {"name": _PROBE_NAME}).first()
         except Exception as error:  # noqa: BLE001 - drivers raise anything
             cause = getattr(error, "orig", None) or error
             return [f"{trouble}: {type(cause).__name__}: {cause}"]

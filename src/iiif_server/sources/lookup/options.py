@@ -101,16 +101,16 @@ def lookup_conflicts(types: Mapping[str, TypeOptions]) -> Iterator[tuple[tuple[s
             elif types[target].access == "signed" and options.access == "public":
                 yield path, f"{target!r} is signed: {name!r} has to be signed as well"
         if name in _reached(name, lookups):
-            yield path, f"{name!r} leads back to itself: take out what looks up in it"
+            yield path, f"{name!r} leads back to itself: remove the lookup that refers to it"
 
 
 def _reached(name: str, lookups: Mapping[str, LookupOptions]) -> set[str]:
     """All types that a lookup can lead to, directly or through other lookups."""
     found: set[str] = set()
-    front = list(lookups[name].types)
-    while front:
-        target = front.pop()
+    pending = list(lookups[name].types)
+    while pending:
+        target = pending.pop()
         if target not in found:
             found.add(target)
-            front += lookups[target].types if target in lookups else ()
+            pending += lookups[target].types if target in lookups else ()
     return found

@@ -17,9 +17,9 @@ from iiif_server.plan.local_file import READ_ONLY, FileVersion
 from iiif_server.sources.lookup.answers import PLACES, Answer, parse_answer
 from iiif_server.sources.lookup.options import TABLE_SUFFIXES
 
-_LONGEST_LINE = 1 << 16
+_MAX_LINE = 1 << 16
 """Maximum bytes of a line; a longer one is malformed."""
-_EXAMPLES = 10
+_MAX_EXAMPLES = 10
 """Maximum number of malformed rows that are reported one by one; others are counted."""
 _PAGE = 1000
 _DELIMITERS = ",;\t"
@@ -69,7 +69,7 @@ class Rows:
     def report(self, line: int, problem: str) -> None:
         """Count a malformed row, and store the problem of the first ones."""
         self.malformed += 1
-        if len(self.examples) < _EXAMPLES:
+        if len(self.examples) < _MAX_EXAMPLES:
             self.examples.append(f"line {line} {problem}")
 
 
@@ -89,7 +89,9 @@ def read_table(path: Path, *, replaces: bool = False) -> Rows:
             for number, row in _READERS[TABLE_SUFFIXES[path.suffix.lower()]](lines, rows):
                 rows.add(number, row)
             rows.database.commit()
-            _check_finished(rows, file, finished=not replaces or bool(lines.ended and rows.number))
+            _check_finished(
+                rows, file, finished=not replaces or bool(lines.ends_with_newline and rows.number)
+            )
         except sqlite3.Error as error:
             rows.database.close()
             raise TableError(f"its rows cannot be stored in a temporary file: {error}") from error
@@ -143,22 +145,22 @@ class _Lines:
         self._file = file
         self.number = 0
         """Number of the last line, from 1; 0 before the first."""
-        self.ended = True
+        self.ends_with_newline = True
         """Whether the last line has a line end."""
 
     def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
-        line = self._file.readline(_LONGEST_LINE)
+        line = self._file.readline(_MAX_LINE)
         if not line:
             raise StopIteration
         self.number += 1
-        self.ended = line.endswith(b"\n")
-        if len(line) == _LONGEST_LINE and not self.ended:
-            while not self.ended and (rest := self._file.readline(_LONGEST_LINE)):
-                self.ended = rest.endswith(b"\n")
-            raise ValueError(f"is longer than {_LONGEST_LINE} bytes")
+        self.ends_with_newline = line.endswith(b"\n")
+        if len(line) == _MAX_LINE and not self.ends_with_newline:
+            while not self.ends_with_newline and (rest := self._file.readline(_MAX_LINE)):
+                self.ends_with_newline = rest.endswith(b"\n")
+            raise ValueError(f"is longer than {_MAX_LINE} bytes")
         try:
             return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
         except UnicodeDecodeError:
@@ -208,8 +210,8 @@ def _json_rows(lines: _Lines, rows: Rows) -> Iterator[tuple[int, Mapping[str, An
         except StopIteration:
             return
         except (ValueError, RecursionError) as error:
-            wrong = isinstance(error, json.JSONDecodeError | RecursionError)
-            rows.report(lines.number, "is not JSON" if wrong else str(error))
+            is_json_error = isinstance(error, json.JSONDecodeError | RecursionError)
+            rows.report(lines.number, "is not JSON" if is_json_error else str(error))
             continue
         if isinstance(row, dict):
             yield lines.number, row

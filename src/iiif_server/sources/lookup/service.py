@@ -12,7 +12,7 @@ from iiif_server.sources.access import Access, tls_of
 from iiif_server.sources.lookup.answers import Answer, parse_answer
 from iiif_server.sources.templates import Template
 
-_LONGEST = 1 << 16
+_MAX_BYTES = 1 << 16
 """Maximum bytes of an answer."""
 _CONNECTIONS = 20
 
@@ -24,7 +24,7 @@ class ServiceLookup:
     query. Redirects are not followed.
     """
 
-    remembered = True
+    is_cached = True
 
     def __init__(self, url: str, access: Access, timeout: float) -> None:
         self._template = Template(url)
@@ -79,10 +79,10 @@ async def _body(response: httpx.Response) -> bytes:
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise ValueError("a compressed answer, although asked not to compress it")
     content = b""
-    async for part in response.aiter_raw(_LONGEST):
+    async for part in response.aiter_raw(_MAX_BYTES):
         content += part
-        if len(content) > _LONGEST:
-            raise ValueError(f"an answer of more than {_LONGEST} bytes")
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"an answer of more than {_MAX_BYTES} bytes")
     return content
 
 

@@ -29,7 +29,7 @@ from iiif_server.sources.opening import OpenedFile, open_file
 from iiif_server.sources.terms import Terms
 from iiif_server.telemetry.events import LookupFailed
 
-_MEMORY = 16_000_000
+_CACHE_BYTES = 16_000_000
 """Approximate maximum bytes of the cache of answers."""
 _OVERHEAD = 1000
 """Approximate bytes of a cached answer, besides its text."""
@@ -39,7 +39,7 @@ class Lookup(Protocol):
     """Interface of lookups, which find answers by name."""
 
     @property
-    def remembered(self) -> bool:
+    def is_cached(self) -> bool:
         """Whether answers are cached, as each costs a request."""
 
     async def find(self, name: str) -> Answer | None:
@@ -53,7 +53,7 @@ class Lookup(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Remembered:
+class _CachedAnswer:
     answer: Answer | None
     until: float
 
@@ -77,7 +77,7 @@ class LookupSource(Source[LookupOptions]):
             self._lookup = _lookup(context, options, self._threads)
         except ConfigurationError as error:
             raise ConfigurationError(f"types.{context.type}.{error}") from error
-        self._answers: Lru[str, _Remembered] = Lru(_MEMORY)
+        self._answers: Lru[str, _CachedAnswer] = Lru(_CACHE_BYTES)
         self._flights: SingleFlight[str, Answer | None] = SingleFlight()
         self._failures: RecentFailures[str] = RecentFailures(options.failure_ttl)
 
@@ -92,16 +92,16 @@ class LookupSource(Source[LookupOptions]):
         if answer is None:
             raise OriginalNotFoundError("There is no image with this identifier.")
         target = self._target(name, answer)
-        async with _held(target, answer) as held:
+        async with _hold_answer(target, answer) as held:
             opened = held
             if isinstance(opened, Path):  # yielded by an older plug-in
                 opened = await target.context.threads.run(open_file, opened, undo=OpenedFile.close)
-            own = Terms(self.options.rights or target.options.rights)
-            opened.terms = answer.terms.within(opened.terms).within(own)
+            own_terms = Terms(self.options.rights or target.options.rights)
+            opened.terms = answer.terms.within(opened.terms).within(own_terms)
             # Another file of the same size and time is another original.
             state = opened.content or f"{opened.file.size} {opened.file.mtime_ns}"
-            place = answer.name or answer.path or answer.url
-            opened.content = f"{target.context.type} {place} {state}"
+            location = answer.name or answer.path or answer.url
+            opened.content = f"{target.context.type} {location} {state}"
             try:
                 yield opened
             finally:
@@ -131,8 +131,8 @@ class LookupSource(Source[LookupOptions]):
         if answer is None:
             return [Step("lookup", "it has no row or answer for this name")]
         target = self._target(name, answer)
-        place = answer.name or answer.path or answer.url
-        found = Step("lookup", f"{place}, to be served by the type {target.context.type}")
+        location = answer.name or answer.path or answer.url
+        found = Step("lookup", f"{location}, to be served by the type {target.context.type}")
         return [found] if answer.name is None else [found, *await target.steps(answer.name)]
 
     def problems(self) -> list[str]:
@@ -145,18 +145,18 @@ class LookupSource(Source[LookupOptions]):
         await self._lookup.close()
 
     async def _find(self, name: str) -> Answer | None:
-        if not self._lookup.remembered:
-            return await self._ask(name)
+        if not self._lookup.is_cached:
+            return await self._query(name)
         known = self._answers.get(name)
         if known is not None and time.monotonic() < known.until:
             return known.answer
-        return await self._flights.run(name, lambda: self._ask_once(name))
+        return await self._flights.run(name, lambda: self._query_and_cache(name))
 
-    async def _ask_once(self, name: str) -> Answer | None:
+    async def _query_and_cache(self, name: str) -> Answer | None:
         """Query the database or service, unless it failed recently, and cache the answer."""
         self._failures.raise_recent(name)
         try:
-            answer = await self._ask(name)
+            answer = await self._query(name)
         except SourceUnavailableError as error:
             self._failures.remember(name, error)
             raise
@@ -165,18 +165,18 @@ class LookupSource(Source[LookupOptions]):
             ttl = self.options.found_ttl
             seconds = ttl if answer.cache_for is None else answer.cache_for
         weight = _OVERHEAD + len(name) + (0 if answer is None else len(repr(answer)))
-        self._answers.put(name, _Remembered(answer, time.monotonic() + seconds), weight)
+        self._answers.put(name, _CachedAnswer(answer, time.monotonic() + seconds), weight)
         return answer
 
-    async def _ask(self, name: str) -> Answer | None:
+    async def _query(self, name: str) -> Answer | None:
         try:
             return await self._lookup.find(name)
         except StorageTimedOutError as error:
-            self._tell(name, "no answer in time")
+            self._report(name, "no answer in time")
             raise SourceTimedOutError("The lookup of this image took too long.") from error
         except SourceUnavailableError as error:
             cause = error.__cause__
-            self._tell(name, f"{type(cause).__name__}: {cause}")
+            self._report(name, f"{type(cause).__name__}: {cause}")
             raise
 
     def _target(self, name: str, answer: Answer) -> Source[Any]:
@@ -186,18 +186,20 @@ class LookupSource(Source[LookupOptions]):
         """
         type_ = answer.type or self.options.types[0]
         if type_ not in self.options.types:
-            self._tell(name, f"the answer names the type {type_!r}, which is not one of `types`")
+            self._report(name, f"the answer names the type {type_!r}, which is not one of `types`")
             raise SourceUnavailableError("The lookup of this image has failed.")
         return self._source(type_)
 
     def _source(self, type_: str) -> Source[Any]:
         return self.context.others[type_]
 
-    def _tell(self, name: str, reason: str) -> None:
+    def _report(self, name: str, reason: str) -> None:
         self.context.observer(LookupFailed(f"{self.context.type}:{name}", reason))
 
 
-def _held(target: Source[Any], answer: Answer) -> AbstractAsyncContextManager[OpenedFile | Path]:
+def _hold_answer(
+    target: Source[Any], answer: Answer
+) -> AbstractAsyncContextManager[OpenedFile | Path]:
     if answer.name is not None:
         return target.hold(answer.name)
     headers = {name: value.get_secret_value() for name, value in answer.headers.items()}

@@ -26,9 +26,9 @@ from iiif_server.telemetry.events import (
     Observer,
 )
 
-_SECONDS_TRUSTED = 1.0
+_CHECK_SECONDS = 1.0
 """Interval (seconds) of checks for changes, and time without changes before a file is read."""
-_SECONDS_WAITED = 1.0
+_WAIT_SECONDS = 1.0
 """Seconds for which a request waits for a changed table; after them, the old rows are used."""
 
 
@@ -39,7 +39,7 @@ class TableLookup:
     second.
     """
 
-    remembered = False
+    is_cached = False
 
     def __init__(
         self,
@@ -58,10 +58,10 @@ class TableLookup:
         self._checked = 0.0
         self._seen: FileVersion | None = None
         """File version at the last check, if it is not that of the rows."""
-        self._refused: FileVersion | None = None
+        self._last_read: FileVersion | None = None
         """File version that was last read to replace the rows."""
         self._is_closed = False
-        self._told = ""
+        self._reported_reason = ""
         """Last reported reason for using the old rows."""
         self._flights: SingleFlight[str, None] = SingleFlight()
         self._background = BackgroundTasks()
@@ -76,10 +76,10 @@ class TableLookup:
         """
         if self._rows is None:
             await self._flights.run("", lambda: self._threads.run(self._load, timeout=LONG))
-        elif self._clock() - self._checked >= _SECONDS_TRUSTED:
+        elif self._clock() - self._checked >= _CHECK_SECONDS:
             self._checked = self._clock()
             check = self._background.start(self._flights.run("", self._reload))
-            await asyncio.wait({check}, timeout=_SECONDS_WAITED)
+            await asyncio.wait({check}, timeout=_WAIT_SECONDS)
         return await self._threads.run(self._get, name)
 
     def names(self) -> Iterator[str]:
@@ -122,7 +122,7 @@ class TableLookup:
         try:
             rows = read_table(self._path, replaces=replaces)
         except (OSError, TableError) as error:
-            self._keep(error)
+            self._report_kept(error)
             if not replaces:
                 raise SourceUnavailableError("The table of this type cannot be read.") from error
             return
@@ -130,7 +130,7 @@ class TableLookup:
             old, self._rows = (rows, None) if self._is_closed else (self._rows, rows)
             if old is not None:
                 old.database.close()
-        self._seen, self._told = None, ""
+        self._seen, self._reported_reason = None, ""
         self._checked = self._clock()
         self._observe(LookupTableRead(str(self._path), rows.number))
         if rows.malformed:
@@ -142,19 +142,19 @@ class TableLookup:
         try:
             version = await self._threads.run(version_of, self._path)
         except OSError as error:
-            self._keep(error)
+            self._report_kept(error)
             return
         if self._rows is None or version == self._rows.version:
             self._seen = None
             return
-        is_old = time.time() - version.mtime_ns / 1e9 >= _SECONDS_TRUSTED
-        settled, self._seen = is_old or version == self._seen, version
-        if settled and version != self._refused:
-            self._refused = version
+        is_old = time.time() - version.mtime_ns / 1e9 >= _CHECK_SECONDS
+        is_settled, self._seen = is_old or version == self._seen, version
+        if is_settled and version != self._last_read:
+            self._last_read = version
             await self._threads.run(self._load, timeout=LONG)
 
-    def _keep(self, error: OSError | TableError) -> None:
+    def _report_kept(self, error: OSError | TableError) -> None:
         reason = str(error.strerror if isinstance(error, OSError) else error)
-        if reason != self._told:
-            self._told = reason
+        if reason != self._reported_reason:
+            self._reported_reason = reason
             self._observe(LookupTableKept(str(self._path), reason))

@@ -87,14 +87,14 @@ class SandboxStatus:
     """Version of libseccomp; empty: not applied."""
 
     @property
-    def lacking(self) -> tuple[Mechanism, ...]:
+    def unavailable(self) -> tuple[Mechanism, ...]:
         """Unavailable mechanisms."""
-        there = {
+        applied_mechanisms = {
             Mechanism.LIMITS: self.limits,
             Mechanism.LANDLOCK: bool(self.landlock),
             Mechanism.SECCOMP: bool(self.seccomp),
         }
-        return tuple(mechanism for mechanism, present in there.items() if not present)
+        return tuple(mechanism for mechanism, present in applied_mechanisms.items() if not present)
 
     @property
     def restrictions(self) -> tuple[Restriction, ...]:
@@ -132,7 +132,7 @@ class _Process:
 
     confinement: Confinement | None = None
     sandbox_status: SandboxStatus = SandboxStatus()
-    let_in: dict[Path, Inode] = field(default_factory=dict)
+    allowed_inodes: dict[Path, Inode] = field(default_factory=dict)
     """Files at the paths of the policy at the time when the sandbox was applied."""
 
 
@@ -153,21 +153,21 @@ def confine(confinement: Confinement) -> Sequence[str]:
     apply to the others.
     """
     problems: list[str] = []
-    chosen = _possible(confinement.mechanisms)
+    chosen = _applicable(confinement.mechanisms)
     _process.confinement = confinement
-    _process.let_in = {
-        path: _identity(path) for path in (*confinement.readable, *confinement.writable)
+    _process.allowed_inodes = {
+        path: _inode_of(path) for path in (*confinement.readable, *confinement.writable)
     }
     _process.sandbox_status = SandboxStatus(
-        limits=Mechanism.LIMITS in chosen and _limited(confinement, problems),
-        landlock=_landlocked(confinement, problems) if Mechanism.LANDLOCK in chosen else 0,
-        seccomp=_filtered(problems) if Mechanism.SECCOMP in chosen else "",
+        limits=Mechanism.LIMITS in chosen and _apply_limits(confinement, problems),
+        landlock=_apply_landlock(confinement, problems) if Mechanism.LANDLOCK in chosen else 0,
+        seccomp=_apply_seccomp(problems) if Mechanism.SECCOMP in chosen else "",
     )
-    lacking = _process.sandbox_status.lacking
-    if confinement.required and lacking:
+    unavailable = _process.sandbox_status.unavailable
+    if confinement.required and unavailable:
         reasons = "; ".join(problems) or "this system does not have it"
         raise ConfinementError(
-            f"The sandbox is required, and a worker has no {', no '.join(lacking)}: {reasons}."
+            f"The sandbox is required, and a worker has no {', no '.join(unavailable)}: {reasons}."
         )
     return problems
 
@@ -187,13 +187,13 @@ def begin_job(paths: Iterable[Path]) -> None:
     confinement, sandbox_status = _process.confinement, _process.sandbox_status
     if confinement is None:
         return
-    if sandbox_status.landlock and not all(map(_let_in, paths)):
+    if sandbox_status.landlock and not all(map(_is_accessible, paths)):
         raise StaleError
     if sandbox_status.limits:
         allow_cpu(confinement.limits.cpu_seconds)
 
 
-def _limited(confinement: Confinement, problems: list[str]) -> bool:
+def _apply_limits(confinement: Confinement, problems: list[str]) -> bool:
     try:
         limits.apply(confinement.limits)
     except (OSError, ValueError) as error:
@@ -202,19 +202,19 @@ def _limited(confinement: Confinement, problems: list[str]) -> bool:
     return True
 
 
-def _landlocked(confinement: Confinement, problems: list[str]) -> int:
+def _apply_landlock(confinement: Confinement, problems: list[str]) -> int:
     readable = (*_installation(), *confinement.readable)
     try:
-        version, left_out = landlock.restrict(readable, confinement.writable)
+        version, skipped = landlock.restrict(readable, confinement.writable)
     except OSError as error:
-        if landlock.version():  # without Landlock in the kernel, `lacking` reports it
+        if landlock.version():  # without Landlock in the kernel, `unavailable` reports it
             problems.append(f"landlock: {error}")
         return 0
-    problems += [f"landlock: {path} is left out: {reason}" for path, reason in left_out.items()]
+    problems += [f"landlock: {path} is left out: {reason}" for path, reason in skipped.items()]
     return version
 
 
-def _filtered(problems: list[str]) -> str:
+def _apply_seccomp(problems: list[str]) -> str:
     try:
         return seccomp.restrict()
     except OSError as error:
@@ -223,7 +223,7 @@ def _filtered(problems: list[str]) -> str:
         return ""
 
 
-def _possible(mechanisms: frozenset[Mechanism]) -> frozenset[Mechanism]:
+def _applicable(mechanisms: frozenset[Mechanism]) -> frozenset[Mechanism]:
     """Mechanisms that this system can apply; ConfinementError if threads run already."""
     if sys.platform != "linux":
         return frozenset()
@@ -247,27 +247,26 @@ def _installation() -> Iterator[Path]:
     yield _RANDOM
 
 
-def _let_in(path: Path) -> bool:
+def _is_accessible(path: Path) -> bool:
     """Whether this process may still open a path: none of its folders has been replaced."""
     folders = [
         folder
-        for folder, identity in _process.let_in.items()
-        if path.is_relative_to(folder)
-        or (identity is not None and path.is_relative_to(identity[2]))
-    ] or list(_process.let_in)  # one of them may be a link to it by now
-    found = {folder: _identity(folder) for folder in folders}
-    same = {folder for folder in folders if found[folder] == _process.let_in[folder]}
-    roots = [folder.resolve() for folder in same if found[folder] is not None]
+        for folder, inode in _process.allowed_inodes.items()
+        if path.is_relative_to(folder) or (inode is not None and path.is_relative_to(inode[2]))
+    ] or list(_process.allowed_inodes)  # one of them may be a link to it by now
+    current = {folder: _inode_of(folder) for folder in folders}
+    unchanged = {folder for folder in folders if current[folder] == _process.allowed_inodes[folder]}
+    roots = [folder.resolve() for folder in unchanged if current[folder] is not None]
     writable = _process.confinement.writable if _process.confinement is not None else ()
     return all(
-        folder in same
-        or found[folder] is None
+        folder in unchanged
+        or current[folder] is None
         or (folder not in writable and any(folder.resolve().is_relative_to(root) for root in roots))
         for folder in folders
     )
 
 
-def _identity(path: Path) -> Inode:
+def _inode_of(path: Path) -> Inode:
     try:
         status = path.stat()
     except OSError:

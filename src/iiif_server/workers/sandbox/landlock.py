@@ -83,7 +83,7 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> tuple[int, M
     reading = _Access.READ_FILE | _Access.READ_DIR
     writing = (reading | _Access.WRITE_FILE | _Access.TRUNCATE) & handled
     rules = [*((path, reading) for path in readable), *((path, writing) for path in writable)]
-    left_out: dict[Path, str] = {}
+    skipped: dict[Path, str] = {}
     try:
         for path, access in rules:
             try:
@@ -91,12 +91,12 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> tuple[int, M
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:  # leave out the folder, and apply the other rules
-                left_out[path] = error.strerror or str(error)
+                skipped[path] = error.strerror or str(error)
         forbid_new_privileges()
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
-    return available, left_out
+    return available, skipped
 
 
 def forbid_new_privileges() -> None:

@@ -10,30 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _GIB = 1 << 30
-_BASE = 1 * _GIB
+_BASE_MEMORY = 1 * _GIB
 """Memory of a worker besides pixels: interpreter, libraries, and one tile per thread."""
-_READ_A_PIXEL = 8
+_BYTES_PER_SOURCE_PIXEL = 8
 """Bytes per pixel of an original: lossless cropping of a JPEG takes 6 at 4:2:0. If it needs more
 than the limit, the worker decodes the pixels instead, which takes less."""
-_MADE_A_PIXEL = 18
+_BYTES_PER_RESULT_PIXEL = 18
 """Bytes per pixel of the result: rotated pixels (3), coefficients (6), the file (up to 3), and a
 copy for writing (3)."""
-_A_THREAD = 16 << 20
+_BYTES_PER_THREAD = 16 << 20
 """Bytes per thread: its stack, which counts in full, and its allocations."""
-_MAPS = 4 * _GIB
+_MAPPED_BYTES = 4 * _GIB
 """Address space for libraries, and for reserved heaps (64 MB per thread)."""
-_ORIGINAL_A_PIXEL = 4
+_MAPPED_BYTES_PER_PIXEL = 4
 """Bytes per pixel of a JPEG, which is mapped as a whole: more than any JPEG has."""
-_FILE_A_PIXEL = 4
+_FILE_BYTES_PER_PIXEL = 4
 """Bytes per pixel of a file that the worker writes."""
 _OPEN_FILES = 256
 """Maximum open files; a worker keeps at most some dozens of originals and pyramid parts open."""
-_SLACK = 5.0
+_EXTRA_CPU_SECONDS = 5.0
 """Seconds of CPU time in addition to the timeout of a job."""
 _KEPT_CAPABILITIES = 1 << 1 | 1 << 2
 """CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: root may read the originals of other users."""
 _CAPABILITY_VERSION = 0x2008_0522
-_KILLED_FIRST = "500"
+_OOM_SCORE_ADJ = "500"
 """`oom_score_adj` of workers, between 0 (the server) and 1000."""
 
 
@@ -55,26 +55,30 @@ class Limits:
 
 def limits_for(
     *,
-    read: int,
-    made: int,
+    source_pixels: int,
+    result_pixels: int,
     threads: int,
     originals: int,
     deadline: float,
     memory: int | None = None,
 ) -> Limits:
-    """Limits for jobs on originals of up to `read` pixels and results of up to `made` pixels.
+    """Limits for jobs, by the pixels of the largest original and the largest result.
 
     `originals` is the number of originals that a worker keeps open, `deadline` the maximum duration
     of a job in seconds. `memory` replaces the computed memory limit.
     """
     if memory is None:
-        pixels = max(read * _READ_A_PIXEL, made * _MADE_A_PIXEL)
-        memory = _BASE + threads * _A_THREAD + pixels
+        pixels = max(
+            source_pixels * _BYTES_PER_SOURCE_PIXEL, result_pixels * _BYTES_PER_RESULT_PIXEL
+        )
+        memory = _BASE_MEMORY + threads * _BYTES_PER_THREAD + pixels
     return Limits(
         memory=memory,
-        address_space=memory + _MAPS + (originals + 1) * read * _ORIGINAL_A_PIXEL,
-        cpu_seconds=math.ceil((deadline + _SLACK) * (threads + 1)),
-        file_size=max(_GIB, max(read, made) * _FILE_A_PIXEL),
+        address_space=memory
+        + _MAPPED_BYTES
+        + (originals + 1) * source_pixels * _MAPPED_BYTES_PER_PIXEL,
+        cpu_seconds=math.ceil((deadline + _EXTRA_CPU_SECONDS) * (threads + 1)),
+        file_size=max(_GIB, max(source_pixels, result_pixels) * _FILE_BYTES_PER_PIXEL),
     )
 
 
@@ -85,7 +89,7 @@ def apply(limits: Limits) -> None:
     processes has no limit here, because the kernel counts all processes and threads of a user;
     seccomp forbids processes.
     """
-    _prefer_to_be_killed()
+    _raise_oom_score()
     for kind, number in (
         (resource.RLIMIT_DATA, limits.memory),
         (resource.RLIMIT_AS, limits.address_space),
@@ -93,16 +97,16 @@ def apply(limits: Limits) -> None:
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_CORE, 0),
     ):
-        _, most = resource.getrlimit(kind)
-        number = number if most == resource.RLIM_INFINITY else min(number, most)  # noqa: PLW2901
+        _, hard_limit = resource.getrlimit(kind)
+        number = number if hard_limit == resource.RLIM_INFINITY else min(number, hard_limit)  # noqa: PLW2901
         resource.setrlimit(kind, (number, number))
-    _give_up_capabilities()
+    _drop_capabilities()
 
 
-def _prefer_to_be_killed() -> None:
+def _raise_oom_score() -> None:
     """Have the kernel kill a worker before the server if the machine is out of memory."""
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_KILLED_FIRST)
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE_ADJ)
 
 
 class _Header(ctypes.Structure):
@@ -117,7 +121,7 @@ class _Sets(ctypes.Structure):
     )
 
 
-def _give_up_capabilities() -> None:
+def _drop_capabilities() -> None:
     """Drop all capabilities of root except reading and writing files; see capabilities(7)."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return
@@ -125,7 +129,7 @@ def _give_up_capabilities() -> None:
     header, sets = _Header(_CAPABILITY_VERSION, 0), (_Sets * 2)()
     if libc.capget(ctypes.byref(header), sets):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    left = sets[0].permitted & _KEPT_CAPABILITIES
-    sets[0], sets[1] = _Sets(left, left, 0), _Sets(0, 0, 0)
+    capabilities = sets[0].permitted & _KEPT_CAPABILITIES
+    sets[0], sets[1] = _Sets(capabilities, capabilities, 0), _Sets(0, 0, 0)
     if libc.capset(ctypes.byref(header), sets):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -1,4 +1,4 @@
-"""The end of server processes: not ready at once, but answering for a while."""
+"""Draining: the server is not ready, but still responds."""
 
 import asyncio
 import signal

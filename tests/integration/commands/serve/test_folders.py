@@ -1,4 +1,4 @@
-"""`iiif-server serve FOLDER...`: folders as they are, with no other configuration."""
+"""`iiif-server serve FOLDER...`: folders without a settings file."""
 
 import os
 import subprocess

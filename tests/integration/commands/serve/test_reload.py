@@ -1,4 +1,4 @@
-"""Newer settings for a server that runs."""
+"""Reload of settings in a running server."""
 
 import asyncio
 import threading
@@ -406,7 +406,7 @@ async def test_a_request_that_is_cut_off_before_its_answer_is_told_to_come_back(
     headers = dict(messages[0]["headers"])
     assert headers[b"retry-after"] == b"1"
     assert headers[b"cache-control"] == b"no-store"
-    assert b"ask again" in messages[1]["body"]
+    assert b"try again" in messages[1]["body"]
 
 
 async def _never_gone() -> Any:

@@ -1,4 +1,4 @@
-"""The port that several server processes share."""
+"""One port of several server processes."""
 
 import signal
 import subprocess

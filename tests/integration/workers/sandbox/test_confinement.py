@@ -1,4 +1,4 @@
-"""Workers that try to get out of the sandbox: the status names what holds them, and nothing else.
+"""Escapes from the sandbox: each is blocked by the mechanism that the status names.
 
 Each escape is tried with all mechanisms, with each one alone, and with none: there it succeeds, or
 it would prove nothing.
@@ -149,7 +149,7 @@ async def ground(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Ground]:
     mechanisms = COMBINATIONS[request.param]
-    if missing := mechanisms & {*available().lacking}:
+    if missing := mechanisms & {*available().unavailable}:
         pytest.skip(f"this system has no {', '.join(missing)}: what they hold back is not tested")
     async with confined(tmp_path_factory.mktemp("ground"), mechanisms) as ground:
         yield ground
@@ -196,7 +196,7 @@ def staged(ground: Ground) -> Iterator[Scene]:
 
 def by(*mechanisms: Mechanism) -> Callable[[SandboxStatus], bool]:
     """Any of these holds it back."""
-    return lambda found: bool({*mechanisms} - {*found.lacking})
+    return lambda found: bool({*mechanisms} - {*found.unavailable})
 
 
 def by_version(version: int) -> Callable[[SandboxStatus], bool]:
@@ -366,7 +366,7 @@ async def test_escapes_are_held_back_by_what_is_in_force_and_by_that_only(
 
 
 async def test_the_mechanisms_that_are_configured_are_applied(ground: Ground) -> None:
-    assert {*Mechanism} - {*ground.sandbox_status.lacking} == ground.mechanisms
+    assert {*Mechanism} - {*ground.sandbox_status.unavailable} == ground.mechanisms
     assert ground.sandbox_status.landlock in {0, available().landlock}
     assert ground.sandbox_status.seccomp in {"", available().seccomp}
 
@@ -415,7 +415,9 @@ async def test_random_numbers_can_be_read(sandboxed: Ground) -> None:
 
 async def test_every_format_is_read_and_made_as_it_is_outside(tmp_path: Path) -> None:
     """The libraries need nothing that is held back, not even where they would do without it."""
-    limits = limits_for(read=10**8, made=10**8, threads=2, originals=2, deadline=LONG)
+    limits = limits_for(
+        source_pixels=10**8, result_pixels=10**8, threads=2, originals=2, deadline=LONG
+    )
     setup: dict[str, Any] = {"function": prepare_process, "arguments": (2, 2)}
     async with confined(tmp_path, limits=limits, **setup) as ground:
         prepare_process(2, 2)

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from iiif_server.commands.migrate.moves import Kind
+from iiif_server.commands.migrate.conversion import Kind
 from iiif_server.commands.migrate.reading import kind_of, values_of
 from iiif_server.errors import ConfigurationError
 

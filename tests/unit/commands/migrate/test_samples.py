@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from iiif_server.commands.migrate.cantaloupe import from_cantaloupe
+from iiif_server.commands.migrate.conversion import Conversion
 from iiif_server.commands.migrate.iipimage import from_iipimage
 from iiif_server.commands.migrate.loris import from_loris
-from iiif_server.commands.migrate.moves import Move
 from iiif_server.commands.migrate.writing import report, settings_text
 from support.migration import CANTALOUPE, IIPIMAGE, LORIS
 
-CASES: dict[str, tuple[Callable[[Mapping[str, Any]], Move], Mapping[str, str]]] = {
+CASES: dict[str, tuple[Callable[[Mapping[str, Any]], Conversion], Mapping[str, str]]] = {
     "cantaloupe": (from_cantaloupe, CANTALOUPE),
     "loris": (from_loris, LORIS),
     "iipimage": (from_iipimage, IIPIMAGE),
@@ -57,10 +57,10 @@ def test_every_key_is_converted_or_named(server: str) -> None:
         found = f"{tomllib.loads(settings_text(move, 'old'))}"
         if setting:
             equivalents += 1
-            assert key not in dict(move.without), key
+            assert key not in dict(move.unsupported), key
             converted += setting in found or setting in text
         else:
-            named = [*dict(move.without), *move.needless]
+            named = [*dict(move.unsupported), *move.ignored]
             # Settings of processors and caches are named together.
             names = (key, f"processor.{key}", f"cache.server.{key}")
             matches = any(fnmatch(name, pattern) for name in names for pattern in named)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iiif_server.commands.replay.log_lines import Logged, Skipped, parse_line, read_log
+from iiif_server.commands.replay.log_lines import LoggedRequest, Skipped, parse_line, read_log
 
 AT = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC).timestamp()
 TILE = "/iiif/3/images:a%2Fb.jpg/0,0,512,512/512,512/0/default.jpg"
@@ -28,11 +28,11 @@ JSON = (
     ],
 )
 def test_common_and_combined_lines_are_requests(line: str) -> None:
-    assert parse_line(line.encode()) == Logged("GET", TILE, AT)
+    assert parse_line(line.encode()) == LoggedRequest("GET", TILE, AT)
 
 
 def test_our_json_lines_are_requests() -> None:
-    assert parse_line(JSON.encode()) == Logged("HEAD", TILE, AT)
+    assert parse_line(JSON.encode()) == LoggedRequest("HEAD", TILE, AT)
 
 
 def test_our_console_lines_are_requests_in_local_time() -> None:
@@ -41,7 +41,7 @@ def test_our_console_lines_are_requests_in_local_time() -> None:
         f'"GET {TILE} HTTP/1.1" 200 51234 0.0841 engine=raster request=6d2def8e69eddddf'
     )
     at = datetime(2026, 1, 2, 12, 0, 0, 500_000).astimezone().timestamp()
-    assert parse_line(line.encode()) == Logged("GET", TILE, at)
+    assert parse_line(line.encode()) == LoggedRequest("GET", TILE, at)
 
 
 def common(request: str) -> bytes:
@@ -104,6 +104,6 @@ def test_lines_that_do_not_end_take_no_memory() -> None:
 
     long = b"x" * 100_000
     file = Endless(b"\n".join((COMMON.encode(), long, COMMON.encode(), long)))
-    logged = Logged("GET", TILE, AT)
+    logged = LoggedRequest("GET", TILE, AT)
     assert list(read_log(file)) == [logged, Skipped.TOO_LONG, logged, Skipped.TOO_LONG]
     assert 0 < file.longest < 20_000

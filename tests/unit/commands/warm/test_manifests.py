@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from iiif_server.commands.warm.manifests import below, image_services
+from iiif_server.commands.warm.manifests import image_services, relative_to_bases
 
 BASE = "https://images.example.org"
 
@@ -113,5 +113,5 @@ def test_a_lone_surrogate_is_no_part_of_a_uri() -> None:
 
 def test_only_services_of_this_server_are_taken_each_once() -> None:
     uris = [f"{BASE}/a:1", "http://images.example.org/a:1", f"{BASE}.evil/a:2", "a:3", f"{BASE}/b"]
-    assert below(uris, [f"{BASE}/"]) == (["a:1", "b"], 2)
-    assert below([f"{BASE}/iiif/a:1"], [f"{BASE}/iiif", BASE]) == (["a:1"], 0)
+    assert relative_to_bases(uris, [f"{BASE}/"]) == (["a:1", "b"], 2)
+    assert relative_to_bases([f"{BASE}/iiif/a:1"], [f"{BASE}/iiif", BASE]) == (["a:1"], 0)

@@ -1,4 +1,4 @@
-"""What is said of the mechanisms around workers."""
+"""Sandbox status: applied and unavailable mechanisms."""
 
 import pytest
 
@@ -28,4 +28,4 @@ def test_no_more_is_promised_than_the_fences_hold(
     found: SandboxStatus, barriers: set[Restriction], lacking: set[Mechanism]
 ) -> None:
     assert set(found.restrictions) == barriers
-    assert set(found.lacking) == lacking
+    assert set(found.unavailable) == lacking

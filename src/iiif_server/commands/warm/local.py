@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import aclosing, suppress
 
 from iiif_server.background import completed
-from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, offer_parts, pages_of
+from iiif_server.commands.bulk.tasks import Outcome, Result, TaskContext, offer_parts, pages_of
 from iiif_server.errors import (
     ImageTooLargeError,
     NotKeptError,
@@ -26,22 +26,26 @@ from iiif_server.plan.render_plan import Engine
 from iiif_server.server.services import Services
 from iiif_server.telemetry.stages import Stages
 
-_PRESENT = frozenset({"cache", Engine.TILE, Engine.ORIGINAL})
+_WITHOUT_RENDERING = frozenset({"cache", Engine.TILE, Engine.ORIGINAL})
 """Engines of responses that need no rendering."""
 
 
-async def warm_one(bench: Bench, identifier: Identifier, screen: Dimensions | None) -> Result:
+async def warm_one(
+    context: TaskContext, identifier: Identifier, screen: Dimensions | None
+) -> Result:
     """Render what viewers request of an image, in both versions of the Image API."""
-    services, counts = bench.services, Counter[str]()
+    services, counts = context.services, Counter[str]()
     async with services.images.hold(identifier) as image:
         if image.pyramid is not None:
             # If the pyramid fails, the tiles are rendered one by one.
             with suppress(ImageTooLargeError, QuarantinedError, RenderFailedError):
-                counts["pyramids"] += await services.pyramids.make(image.pyramid)
+                counts["pyramids"] += await services.pyramids.build(image.pyramid)
                 if not counts["pyramids"]:
-                    await offer_parts(bench, image.pyramid)
-        jobs = (_one(bench, resolved) for resolved in requested(services, image, screen))
-        async with aclosing(completed(jobs, bench.settings.image_pool_size)) as done:
+                    await offer_parts(context, image.pyramid)
+        jobs = (
+            _render_missing(context, resolved) for resolved in requested(services, image, screen)
+        )
+        async with aclosing(completed(jobs, context.settings.image_pool_size)) as done:
             async for made in done:
                 counts["images"] += 1
                 counts["made"] += made
@@ -65,12 +69,12 @@ def requested(services: Services, image: Image, screen: Dimensions | None) -> It
                     yield resolved
 
 
-async def _one(bench: Bench, resolved: Resolved) -> bool:
+async def _render_missing(context: TaskContext, resolved: Resolved) -> bool:
     """Render a derivative; return whether it was missing. Raises NotKeptError if not stored."""
-    store = bench.services.store
-    async with bench.slots:
-        close(await bench.services.derivatives.body(resolved))
-        if resolved.stages.engine in _PRESENT:
+    store = context.services.store
+    async with context.slots:
+        close(await context.services.derivatives.body(resolved))
+        if resolved.stages.engine in _WITHOUT_RENDERING:
             return False
         if await store.threads.run(store.find, resolved.key) is None:
             raise NotKeptError("The cache has no room for its images, or cannot be written.")

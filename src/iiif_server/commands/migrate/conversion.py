@@ -53,38 +53,38 @@ class Difference:
 
 
 @dataclass(slots=True)
-class Move:
+class Conversion:
     """Migration of one configuration; reports old settings that were never taken."""
 
     kind: Kind
     old: Mapping[str, Any]
     """Old settings by name."""
     settings: list[Setting] = field(default_factory=list)
-    without: list[tuple[str, str]] = field(default_factory=list)
+    unsupported: list[tuple[str, str]] = field(default_factory=list)
     """Old settings without an equivalent, and advice."""
     differences: list[Difference] = field(default_factory=list)
-    needless: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
     """Old settings without meaning here: switched off, unused, or internal to that server."""
     to_do: list[str] = field(default_factory=list)
     hosts: dict[str, None] = field(default_factory=dict)
     """Hosts of originals whose IP addresses are unknown."""
-    _taken: set[str] = field(default_factory=set)
+    _read_names: set[str] = field(default_factory=set)
 
-    def take(self, name: str, default: Any = None) -> Any:
+    def read(self, name: str, default: Any = None) -> Any:
         """Return the value of an old setting, and mark it as taken; empty counts as missing."""
-        self._taken.add(name)
+        self._read_names.add(name)
         value = self.old.get(name)
         return default if value is None or value == "" else value
 
-    def below(self, prefix: str) -> list[str]:
+    def read_prefix(self, prefix: str) -> list[str]:
         """Take all settings with a prefix; return the names of those with a value."""
-        return [n for n in self.old if n.startswith(prefix) and self.take(n) is not None]
+        return [n for n in self.old if n.startswith(prefix) and self.read(n) is not None]
 
-    def rest(self) -> Iterator[str]:
+    def unread(self) -> Iterator[str]:
         """Return the names of old settings with a value that were not taken."""
-        return (n for n, v in self.old.items() if n not in self._taken and v not in (None, ""))
+        return (n for n, v in self.old.items() if n not in self._read_names and v not in (None, ""))
 
-    def put(self, path: str | tuple[str, ...], value: Any, comment: str) -> None:
+    def add(self, path: str | tuple[str, ...], value: Any, comment: str) -> None:
         """Add a setting; its path is `cache.max_bytes`, or a tuple if names contain dots."""
         parts = tuple(path.split(".")) if isinstance(path, str) else path
         self.settings.append(Setting(parts, value, "" if comment == ".".join(parts) else comment))
@@ -96,30 +96,30 @@ class Move:
     def copy(self, names: Mapping[str, str]) -> None:
         """Copy settings with text; `names` maps old names to new ones."""
         for name, path in names.items():
-            if (value := self.take(name)) is not None:
-                self.put(path, str(value), name)
+            if (value := self.read(name)) is not None:
+                self.add(path, str(value), name)
 
     def copy_numbers(self, names: Mapping[str, str]) -> None:
         """Copy settings with whole numbers; `names` maps old names to new ones."""
         for name, path in names.items():
-            if (value := self.take(name)) is not None:
+            if (value := self.read(name)) is not None:
                 if (whole := number(value)) is None:
-                    self.lack(name, f"its value is no whole number; set {path}")
+                    self.add_unsupported(name, f"its value is no whole number; set {path}")
                 else:
-                    self.put(path, whole, name)
+                    self.add(path, whole, name)
 
     def copy_level(self, name: str, levels: Mapping[str, str]) -> None:
         """Convert the log level."""
-        if level := levels.get(str(self.take(name, "")).lower()):
-            self.put("log_level", level, name)
+        if level := levels.get(str(self.read(name, "")).lower()):
+            self.add("log_level", level, name)
 
     def copy_base_url(self, name: str) -> None:
         """Copy the base URL of all identifiers."""
-        value = str(self.take(name, ""))
+        value = str(self.read(name, ""))
         if urlsplit(value).scheme in {"http", "https"}:
-            self.put("base_url", value.rstrip("/"), name)
+            self.add("base_url", value.rstrip("/"), name)
         elif value:
-            self.lack(
+            self.add_unsupported(
                 name,
                 "it must begin with https:// or http:// here; unset, URLs follow from each "
                 "request. Behind a proxy that strips a path, have it send X-Forwarded-Prefix",
@@ -127,34 +127,34 @@ class Move:
 
     def copy_cache_path(self, name: str, server: str) -> None:
         """Set `cache_path` to a new folder below the old cache."""
-        if path := self.take(name):
-            self.put("cache_path", f"{str(path).rstrip('/')}/iiif-server", name)
+        if path := self.read(name):
+            self.add("cache_path", f"{str(path).rstrip('/')}/iiif-server", name)
             self.to_do.append(
                 f"What {server} has cached in {path} is not used: it can be deleted, except for "
                 "the folder iiif-server."
             )
 
-    def differ(self, *rows: tuple[str, str, str]) -> None:
+    def add_differences(self, *rows: tuple[str, str, str]) -> None:
         """Report URLs that change; each row has the change, an example before, and one after."""
         self.differences += [Difference(*row) for row in rows]
 
-    def lack(self, old: str, instead: str) -> None:
+    def add_unsupported(self, old: str, advice: str) -> None:
         """Report an old setting without an equivalent, with advice."""
-        self.without.append((old, instead))
+        self.unsupported.append((old, advice))
 
-    def lack_rest(
-        self, server: str, instead: Mapping[str, str], names: Iterable[str] | None = None
+    def add_rest_unsupported(
+        self, server: str, advice: Mapping[str, str], names: Iterable[str] | None = None
     ) -> None:
-        """Report the settings that were not taken; `instead` has advice by prefix of names."""
-        told: set[str] = set()
-        for name in self.rest() if names is None else names:
-            start = next((start for start in instead if name.startswith(start)), None)
+        """Report the settings that were not taken; `advice` has advice by prefix of names."""
+        reported: set[str] = set()
+        for name in self.unread() if names is None else names:
+            start = next((start for start in advice if name.startswith(start)), None)
             if start is None:
-                self.lack(name, f"this is not a known setting of {server}")
-            elif start not in told:
-                told.add(start)
+                self.add_unsupported(name, f"this is not a known setting of {server}")
+            elif start not in reported:
+                reported.add(start)
                 # One line for all settings with this prefix.
-                self.lack(name if start == name else f"{start}*", instead[start])
+                self.add_unsupported(name if start == name else f"{start}*", advice[start])
 
 
 def number(value: Any) -> int | None:
@@ -170,14 +170,14 @@ def is_true(value: Any) -> bool:
     return str(value).strip().lower() in {"true", "1", "yes", "on"}
 
 
-def put_web_type(move: Move, name: str, url: str, comment: str) -> None:
+def add_web_type(conversion: Conversion, name: str, url: str, comment: str) -> None:
     """Add a type of the source `web`, whose URL contains `{name}`."""
-    move.put(("types", name, "source"), "web", comment)
-    move.put(("types", name, "url"), url, "{name} stands for the rest of the identifier")
-    allow_private(move, url)
+    conversion.add(("types", name, "source"), "web", comment)
+    conversion.add(("types", name, "url"), url, "{name} stands for the rest of the identifier")
+    allow_private(conversion, url)
 
 
-def allow_private(move: Move, url: str) -> None:
+def allow_private(conversion: Conversion, url: str) -> None:
     """Allow fetches from the host of a URL if it is a private IP address or localhost."""
     host = urlsplit(url.replace("{name}", "name")).hostname or ""
     networks: list[str] = []
@@ -187,26 +187,28 @@ def allow_private(move: Move, url: str) -> None:
         if host == "localhost":
             networks = ["127.0.0.0/8", "::1/128"]
         elif host:
-            move.hosts[host] = None
+            conversion.hosts[host] = None
     else:
         networks = [] if address.is_global else [f"{address}/{address.max_prefixlen}"]
-    known = next((s for s in move.settings if s.path == ("fetch", "allow_networks")), None)
+    known = next((s for s in conversion.settings if s.path == ("fetch", "allow_networks")), None)
     if known is not None:
         known.value.extend(network for network in networks if network not in known.value)
     elif networks:
-        move.put("fetch.allow_networks", networks, "private addresses that types fetch from")
+        conversion.add("fetch.allow_networks", networks, "private addresses that types fetch from")
 
 
-def put_disk_type(move: Move, folder: str, comment: str, prefix: str = "", suffix: str = "") -> str:
+def add_disk_type(
+    conversion: Conversion, folder: str, comment: str, prefix: str = "", suffix: str = ""
+) -> str:
     """Add a type of the source `disk` for a folder; return the name of the type."""
     last = folder.rstrip("/").rpartition("/")[2]
     usable = re.fullmatch(TYPE_PATTERN, last) and last not in RESERVED_TYPES
-    name = last if usable and not move.has(("types", last, "source")) else "images"
-    move.put(("types", name, "source"), "disk", comment)
-    move.put(("types", name, "path"), folder, "the originals stay where they are")
+    name = last if usable and not conversion.has(("types", last, "source")) else "images"
+    conversion.add(("types", name, "source"), "disk", comment)
+    conversion.add(("types", name, "path"), folder, "the originals stay where they are")
     for key, text in (("prefix", prefix), ("suffix", suffix)):
         if text:
-            move.put(("types", name, key), text, "")
+            conversion.add(("types", name, key), text, "")
     return name
 
 

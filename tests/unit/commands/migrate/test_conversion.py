@@ -1,4 +1,4 @@
-"""What moving in from each server comes to."""
+"""Settings and report that `migrate` makes of each configuration."""
 
 import tomllib
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from iiif_server.commands.migrate.cantaloupe import from_cantaloupe
+from iiif_server.commands.migrate.conversion import Conversion
 from iiif_server.commands.migrate.loris import from_loris
-from iiif_server.commands.migrate.moves import Move
 from iiif_server.commands.migrate.nhm import from_nhm, from_seed
 from iiif_server.commands.migrate.writing import report, settings_text
 
@@ -23,13 +23,13 @@ FILES = "FilesystemSource.BasicLookupStrategy"
 HTTP = "HttpSource.BasicLookupStrategy"
 
 
-def settings(move: Move) -> Any:
+def settings(move: Conversion) -> Any:
     """The settings as the server would read them."""
     return tomllib.loads(settings_text(move, "old"))
 
 
-def lacking(move: Move) -> dict[str, str]:
-    return dict(move.without)
+def lacking(move: Conversion) -> dict[str, str]:
+    return dict(move.unsupported)
 
 
 class TestSeed:
@@ -53,7 +53,7 @@ class TestSeed:
         assert types["project1"] == SEED_TYPES["project1"]
         assert types["project2"] == SEED_TYPES["project2"]
         assert types["project3"] == {**SEED_TYPES["project3"], "source": "trusted_web"}
-        assert not move.without
+        assert not move.unsupported
 
     @pytest.mark.parametrize(
         ("before", "now", "told"),
@@ -202,7 +202,7 @@ class TestCantaloupe:
             "encoding": {"jpeg_quality": 80},
             "cache": {"ttl": 2_592_000},
         }
-        assert not move.without
+        assert not move.unsupported
 
     @pytest.mark.parametrize(
         ("prefix", "suffix", "type_"),
@@ -220,7 +220,7 @@ class TestCantaloupe:
         values = {f"{FILES}.path_prefix": prefix, f"{FILES}.path_suffix": suffix}
         move = from_cantaloupe({"source.static": "FilesystemSource", **values})
         assert settings(move)["types"] == {"images": {"source": "disk", **type_}}
-        assert not move.without
+        assert not move.unsupported
 
     def test_buckets_and_containers_become_types(self) -> None:
         bucket = "S3Source.BasicLookupStrategy"
@@ -244,7 +244,7 @@ class TestCantaloupe:
         }
         assert "S3CRET" not in report(move) + settings_text(move, "old")
         assert "secret_access_key_file" in report(move)
-        assert not move.without
+        assert not move.unsupported
         azure = from_cantaloupe(
             {
                 "source.static": "AzureStorageSource",
@@ -278,7 +278,7 @@ class TestCantaloupe:
         assert {found["types"][name]["access"] for name in ("scans", "web", "s3")} == {"internal"}
         assert found["types"]["web"]["prefixes"] == ["https://example.org/images/"]
         assert "Port what the delegate script returns" in report(move)
-        assert not move.without
+        assert not move.unsupported
 
     def test_a_script_that_looks_up_files_becomes_a_lookup(self) -> None:
         move = from_cantaloupe(
@@ -289,7 +289,7 @@ class TestCantaloupe:
             }
         )
         assert settings(move)["default_type"] == "lookup"
-        assert not move.without
+        assert not move.unsupported
 
     def test_http_sources_become_a_type_web(self) -> None:
         move = from_cantaloupe(
@@ -359,7 +359,7 @@ class TestCantaloupe:
                 "RedisCache.password": "S3CRET",
             }
         )
-        assert not move.without
+        assert not move.unsupported
 
     def test_what_is_switched_off_needs_no_word(self) -> None:
         move = from_cantaloupe(
@@ -428,7 +428,7 @@ class TestLoris:
         )
         assert settings(move)["default_type"] == "one"
         assert settings(move)["types"]["one"]["path"] == ["/a/one", "/b/two"]
-        assert not move.without
+        assert not move.unsupported
 
     def test_http_resolvers_become_a_type_web(self) -> None:
         move = from_loris(
