@@ -18,7 +18,7 @@ from PIL import Image
 from support import pictures
 from support.moto_store import BUCKET, running_store
 from support.relay import Relay
-from support.servers import ServerProcess, free_port, inherited
+from support.servers import ServerProcess, free_port, server_environment
 from support.upstream import Upstream, send
 
 IMAGES = 200
@@ -47,7 +47,7 @@ def running_process(
             stdout=output,
             stderr=output,
             text=True,
-            env=inherited() | environment,
+            env=server_environment() | environment,
             cwd=log.parent,
         )
     try:
@@ -123,7 +123,7 @@ def start_command(
         stdout=pipe,
         stderr=subprocess.STDOUT,
         text=True,
-        env=inherited() | dict(environment or {}),
+        env=server_environment() | dict(environment or {}),
     )
 
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from support import pictures
-from support.apps import _descendants as descendants
+from support.apps import descendants
 from support.disks import SmallDisk, small_disk
 from support.servers import ServerProcess
 from support.waiting import wait_until
@@ -102,7 +102,7 @@ def running_disk_server(
     try:
         yield process
     finally:
-        if process.runs:
+        if process.is_running:
             process.kill()
 
 

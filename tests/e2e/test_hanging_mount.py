@@ -53,7 +53,7 @@ def mounted(tmp_path: Path) -> Iterator[MountedServer]:
             yield MountedServer(server, mount)
         finally:
             mount.abort()  # first, as whoever waits for it cannot be killed before
-            if server.runs:
+            if server.is_running:
                 server.kill()
 
 
@@ -91,7 +91,7 @@ async def test_hanging_mount_makes_only_its_own_type_unavailable(mounted: Mounte
         assert answer.status_code == 200, f"{path}: {answer.text}"
     assert [answer.status_code for answer in await mounted.get_all(*others)] == [200] * len(others)
     assert mounted.server.log.count("StorageSilent type='remote'") == 1
-    mounted.mount.answer()
+    mounted.mount.resume()
     async with asyncio.timeout(TIMEOUT):
         while True:
             (again,) = await mounted.get_all(remote[0])

@@ -11,7 +11,7 @@ import pytest
 
 from support.apps import picture, running_process
 from support.moto_store import BUCKET, running_store
-from support.servers import inherited
+from support.servers import server_environment
 from support.upstream import running_upstream, send
 
 pytestmark = pytest.mark.e2e
@@ -60,7 +60,7 @@ def test_old_urls_are_served_from_the_source_of_the_delegate(tmp_path: Path) -> 
             rows.writerow(["ms/3", "s3", "", f"s3://{BUCKET}/deep/3.jpg"])
         environment = {"AWS_ACCESS_KEY_ID": keys.key, "AWS_SECRET_ACCESS_KEY": keys.secret}
         with running_process(
-            "--config", str(target), environment={**inherited(), **environment}
+            "--config", str(target), environment={**server_environment(), **environment}
         ) as process:
             for name, size in (("ms{}1", (90, 60)), ("ms{}2", (80, 70)), ("ms{}3", (50, 40))):
                 for slash in ("%2F", "~~"):

@@ -16,7 +16,7 @@ from support.apps import running_app
 from support.gigapixel import SIDE, TILE, gigapixel
 from support.moto_store import BUCKET, Keys, Store, running_store
 from support.relay import Relay
-from support.servers import TRUST, Server, inherited, running_server
+from support.servers import TRUST, Server, running_server, server_environment
 
 pytestmark = pytest.mark.e2e
 
@@ -163,7 +163,7 @@ def test_missing_key_is_404(site: Site, name: str) -> None:
 def test_check_reports_the_problem_of_each_type(site: Site) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "iiif_server", "check", "--config", str(site.settings)],
-        env={**inherited(), **site.environment},
+        env={**server_environment(), **site.environment},
         capture_output=True,
         text=True,
         check=False,

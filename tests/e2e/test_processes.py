@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from support import pictures
-from support.apps import _descendants as descendants
+from support.apps import descendants
 from support.servers import TRUST, ServerProcess
 
 pytestmark = pytest.mark.e2e
@@ -35,10 +35,10 @@ def running_two_processes(folder: Path, settings: str = "") -> Iterator[ServerPr
         while len(count_responses(process, 10)) < 2:  # the first to be ready answers alone at first
             assert time.monotonic() < deadline, process.log
         yield process
-        if process.runs:
+        if process.is_running:
             process.end()
     finally:
-        if process.runs:
+        if process.is_running:
             process.kill()
 
 

@@ -13,7 +13,7 @@ from typing import Self
 import httpx
 import pytest
 
-from support.nginx import nginx
+from support.nginx import running_nginx
 from support.replicas import running_site
 from support.servers import TRUST, ServerProcess
 from support.waiting import wait_until
@@ -51,7 +51,9 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
         for seed, name in enumerate([*NAMES, "folder/a.jpg"]):
             site.original(name, seed, 900, 700)
         servers = [site.replica(top=SETTINGS) for _ in range(2)]
-        url = stack.enter_context(nginx(folder / "nginx", "iiif-server.conf", servers, folder))
+        url = stack.enter_context(
+            running_nginx(folder / "nginx", "iiif-server.conf", servers, folder)
+        )
         yield Replicas(servers, url)
 
 

@@ -19,7 +19,7 @@ from iiif_server.images.keys import group_of
 from iiif_server.settings import Settings
 from support.moto_store import BUCKET
 from support.replicas import PREFIX, Site, running_site
-from support.servers import ADMIN_TOKEN, TRUST, ServerProcess, free_port, inherited
+from support.servers import ADMIN_TOKEN, TRUST, ServerProcess, free_port, server_environment
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -47,7 +47,7 @@ def test_replica_serves_images_of_another_without_fetching_the_original(site: Si
     first = site.replica()
     made = {path: get(first, f"web:a.jpg/{path}").content for path in (TILE, REDUCED, REGION)}
     get(first, "web:a.jpg/info.json")
-    site.settle(first)
+    site.wait_until_uploaded(first)
     assert site.upstream.count("/a.jpg") == 1
     second = site.replica()
     site.relay.reset()
@@ -72,7 +72,7 @@ def test_purge_deletes_in_the_bucket_and_in_the_other_replica(site: Site) -> Non
         for name in ("a.jpg", "b.jpg"):
             get(server, f"web:{name}/{TILE}")
             get(server, f"web:{name}/{REGION}")
-        site.settle(server)
+        site.wait_until_uploaded(server)
     before = len(site.objects())
     purge = httpx.delete(
         f"{first.url}/admin/cache/web:a.jpg",
@@ -135,7 +135,7 @@ def test_corrupted_objects_in_the_bucket_fail_no_request(site: Site) -> None:
     site.original("a.jpg", 1)
     first = site.replica()
     made = {path: get(first, f"web:a.jpg/{path}").content for path in (TILE, REDUCED, REGION)}
-    site.settle(first)
+    site.wait_until_uploaded(first)
     client = site.store.client("s3")
     names = [name for name in site.objects() if "/entries/" in name]
     for number, name in enumerate(names):
@@ -149,7 +149,7 @@ def test_corrupted_objects_in_the_bucket_fail_no_request(site: Site) -> None:
     second = site.replica()
     for path, data in made.items():
         assert get(second, f"web:a.jpg/{path}").content == data
-    site.settle(second)
+    site.wait_until_uploaded(second)
 
 
 def test_bucket_without_write_permission_fails_no_request(site: Site) -> None:
@@ -174,7 +174,7 @@ def test_a_server_with_other_settings_takes_nothing_wrong_from_the_bucket(site: 
     tile = get(first, f"web:a.jpg/{TILE}").content
     region = "100,100,700,500/350,/90/gray.jpg"
     made = get(first, f"web:a.jpg/{region}").content
-    site.settle(first)
+    site.wait_until_uploaded(first)
 
     def answers(old: str, new: str) -> tuple[bytes, bytes, dict[str, Any]]:
         server = site.replica()
@@ -183,7 +183,7 @@ def test_a_server_with_other_settings_takes_nothing_wrong_from_the_bucket(site: 
         server.start()
         paths = (TILE, region, "info.json")
         one, two, three = (get(server, f"web:a.jpg/{path}") for path in paths)
-        site.settle(server)
+        site.wait_until_uploaded(server)
         return one.content, two.content, three.json()
 
     # Another upstream: other originals have the same identifiers.
@@ -238,6 +238,8 @@ def test_commands_with_a_bucket_exit_without_abort(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "iiif_server", "cache", "purge", "--config", str(config)]
     for _ in range(20):
-        done = subprocess.run(command, env=inherited(), capture_output=True, check=False, text=True)
+        done = subprocess.run(
+            command, env=server_environment(), capture_output=True, check=False, text=True
+        )
         assert done.returncode == 1, done
         assert "not yet in the shared cache: " in done.stderr

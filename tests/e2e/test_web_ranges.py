@@ -84,7 +84,7 @@ def test_images_of_partial_and_whole_originals_are_equal(site: Site) -> None:
 def test_upstream_without_ranges_sends_the_original_once(site: Site) -> None:
     for _ in range(2):
         assert site.get("web:no-ranges/full/200,/0/default.jpg").status_code == 200
-    asked = [item for item in site.upstream.asked if item.target == "/no-ranges.tif"]
+    asked = [item for item in site.upstream.requests if item.target == "/no-ranges.tif"]
     assert [item.headers["Range"] is None for item in asked] == [False, True]
 
 

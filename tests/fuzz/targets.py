@@ -42,7 +42,7 @@ from iiif_server.routes.parameters import ImageParametersV2, ImageParametersV3
 from iiif_server.server.addresses import identifier_in
 from iiif_server.settings import Settings
 from support import hostile, jpeg_metadata, jpegs, pictures, psds
-from support.apps import routes_of
+from support.apps import all_routes
 from support.heic import with_code_points
 from support.jp2 import box, channels, enumerated, jp2, mapping, palette
 from support.jxls import JXLS
@@ -84,7 +84,7 @@ def _ask(data: bytes) -> None:
     raw = bytes(byte for byte in data.partition(b"?")[0] if 0x20 < byte < 0x7F)
     path = "/" + unquote(raw.decode("ascii"))
     scope = {"type": "http", "method": "GET", "path": path, "raw_path": b"/" + raw, "headers": []}
-    for route in routes_of(_app()):
+    for route in all_routes(_app()):
         match, matched = route.matches(scope)
         parameters = matched.get("path_params", {})
         if match is not Match.FULL or "identifier" not in parameters:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from iiif_server.telemetry.events import EntryDropped, Evicted, Rendered, StoreFailed
-from support.apps import Server, opened, picture, running_app, settings_below
+from support.apps import Server, decode_image, picture, running_app, settings_below
 from support.waiting import async_wait_until
 
 TYPES = {"disk": {"source": "disk"}}
@@ -21,13 +21,13 @@ async def test_what_was_made_is_found_by_the_next_process(tmp_path: Path) -> Non
     async with running_app(settings) as first:
         first.put("disk", "pic.jpg", picture())
         made = await first.get(PATH)
-        assert len(first.seen(Rendered)) == 1
+        assert len(first.events_of(Rendered)) == 1
     async with running_app(settings) as second:
         found = await second.get(PATH)
         assert found.content == made.content
         assert found.headers["etag"] == made.headers["etag"]
         assert (await second.status())["cache"]["files"] == 1
-        assert second.seen(Rendered) == []
+        assert second.events_of(Rendered) == []
 
 
 async def test_another_encoding_gives_another_derivative(tmp_path: Path) -> None:
@@ -36,9 +36,9 @@ async def test_another_encoding_gives_another_derivative(tmp_path: Path) -> None
         settings = settings_below(tmp_path, types=TYPES, encoding={"jpeg_quality": quality})
         async with running_app(settings) as server:
             server.put("disk", "pic.jpg", picture())
-            os.utime(server.original("disk", "pic.jpg"), (1, 1))
+            os.utime(server.original_path("disk", "pic.jpg"), (1, 1))
             tags.add((await server.get(PATH)).headers["etag"])
-            assert len(server.seen(Rendered)) == 1
+            assert len(server.events_of(Rendered)) == 1
     assert len(tags) == 2
 
 
@@ -53,13 +53,13 @@ async def test_a_damaged_entry_is_made_anew_and_not_served(tmp_path: Path) -> No
             made + b"x",
             bytes(len(made)),
         ):
-            dropped, rendered = len(server.seen(EntryDropped)), len(server.seen(Rendered))
+            dropped, rendered = len(server.events_of(EntryDropped)), len(server.events_of(Rendered))
             (entry,) = entries(server)
             entry.write_bytes(damage)
             response = await server.get(PATH)
             assert (response.status_code, response.content) == (200, made)
-            assert len(server.seen(EntryDropped)) == dropped + 1
-            assert len(server.seen(Rendered)) == rendered + 1
+            assert len(server.events_of(EntryDropped)) == dropped + 1
+            assert len(server.events_of(Rendered)) == rendered + 1
 
 
 async def test_an_entry_that_was_damaged_while_nobody_looked_is_not_served(
@@ -75,7 +75,7 @@ async def test_an_entry_that_was_damaged_while_nobody_looked_is_not_served(
     os.utime(entry, ns=(status.st_atime_ns, status.st_mtime_ns))
     async with running_app(settings) as server:
         assert (await server.get(PATH)).content == made
-        assert len(server.seen(EntryDropped)) == 1
+        assert len(server.events_of(EntryDropped)) == 1
 
 
 async def test_an_entry_that_disappeared_is_made_anew(tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ async def test_images_are_served_where_nothing_can_be_kept(tmp_path: Path) -> No
     async with running_app(settings_below(tmp_path, types=TYPES)) as server:
         server.put("disk", "pic.jpg", picture())
         for _ in range(2):
-            assert opened(await server.get(PATH)).size == (100, 75)
-        assert len(server.seen(Rendered)) == 2
-        assert server.seen(StoreFailed) != []
+            assert decode_image(await server.get(PATH)).size == (100, 75)
+        assert len(server.events_of(Rendered)) == 2
+        assert server.events_of(StoreFailed) != []
         assert (await server.status())["cache"]["failures"] > 0
 
 
@@ -105,7 +105,7 @@ async def test_images_are_served_though_the_folder_was_removed_under_way(
         server.put("disk", "pic.jpg", picture())
         (server.settings.cache_path / "derivatives" / "incoming").rmdir()
         (server.settings.cache_path / "derivatives" / "entries").rmdir()
-        assert opened(await server.get(PATH)).size == (100, 75)
+        assert decode_image(await server.get(PATH)).size == (100, 75)
         assert len(entries(server)) == 1
 
 
@@ -127,9 +127,9 @@ async def test_the_store_stays_within_its_bounds(tmp_path: Path) -> None:
         server.put("disk", "pic.jpg", picture())
         for width in range(20, 60):
             response = await server.get(f"/disk:pic.jpg/full/{width},/0/default.jpg")
-            assert opened(response).width == width
+            assert decode_image(response).width == width
         await async_wait_until(lambda: len(entries(server)) <= 10)
-        assert server.seen(Evicted) != []
+        assert server.events_of(Evicted) != []
 
 
 async def test_images_are_served_where_the_bound_is_below_every_image(tmp_path: Path) -> None:
@@ -138,5 +138,5 @@ async def test_images_are_served_where_the_bound_is_below_every_image(tmp_path: 
         server.put("disk", "pic.jpg", picture())
         for width in (20, 21, 22, 20, 21, 22):
             response = await server.get(f"/disk:pic.jpg/full/{width},/0/default.jpg")
-            assert opened(response).width == width
+            assert decode_image(response).width == width
         await async_wait_until(lambda: entries(server) == [])

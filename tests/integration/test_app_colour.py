@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms, JpegImagePlugin
 
 from support import pictures
-from support.apps import opened
+from support.apps import decode_image
 from support.coloured import ANSWERS, SIZE, app, jpeg, middle, profile
 
 
@@ -61,7 +61,7 @@ async def test_chroma_stays_as_fine_as_the_original_has_it(
         server.put("t", "a.jpg", data)
         for what, parameters in ANSWERS.items():
             if parameters.endswith("jpg"):
-                image = opened(await server.get(f"/t:a.jpg/{parameters}"))
+                image = decode_image(await server.get(f"/t:a.jpg/{parameters}"))
                 assert JpegImagePlugin.get_sampling(image) == found, what
 
 

@@ -17,7 +17,7 @@ from iiif_server.errors import ConfigurationError
 from iiif_server.telemetry.events import Rendered, WorkerRenewed
 from iiif_server.workers.options import WorkerOptions
 from iiif_server.workers.sandbox.confinement import available
-from support.apps import opened, picture, running_app, settings_below
+from support.apps import decode_image, picture, running_app, settings_below
 from support.pictures import photograph
 
 TESTS = Path(__file__).parent.parent
@@ -66,9 +66,15 @@ async def test_type_may_be_a_link_to_another_disk(tmp_path: Path) -> None:
     (tmp_path / "source" / "early").symlink_to(tmp_path / "volume-early")
     types = {"early": {"source": "disk"}, "late": {"source": "disk"}}
     async with running_app(settings_below(tmp_path, types=types)) as server:
-        assert opened(await server.get("/early:pic.jpg/full/50,/0/default.jpg")).size == (50, 38)
+        assert decode_image(await server.get("/early:pic.jpg/full/50,/0/default.jpg")).size == (
+            50,
+            38,
+        )
         (tmp_path / "source" / "late").symlink_to(tmp_path / "volume-late")
-        assert opened(await server.get("/late:pic.jpg/full/50,/0/default.jpg")).size == (50, 38)
+        assert decode_image(await server.get("/late:pic.jpg/full/50,/0/default.jpg")).size == (
+            50,
+            38,
+        )
 
 
 async def test_cache_that_is_deleted_while_the_server_runs_is_filled_again(tmp_path: Path) -> None:
@@ -84,12 +90,12 @@ async def test_cache_that_is_deleted_while_the_server_runs_is_filled_again(tmp_p
             for url in urls:
                 assert (await server.get(url)).status_code == 200
             shutil.rmtree(settings.cache_path)
-        assert len(server.seen(Rendered)) >= 4
+        assert len(server.events_of(Rendered)) >= 4
         for url in urls:
             assert (await server.get(url)).status_code == 200
         # A part of a pyramid that is open is read on, though it has no name any more.
         assert len(server.services.store.paths()) >= 2
-        assert {event.reason for event in server.seen(WorkerRenewed)} <= {"folders"}
+        assert {event.reason for event in server.events_of(WorkerRenewed)} <= {"folders"}
         pools = (await server.status())["pools"]
         assert [pool["replaced"] for pool in pools.values()] == [0, 0]
 
@@ -99,11 +105,11 @@ async def test_workers_are_renewed_while_images_are_made(tmp_path: Path) -> None
     async with running_app(settings) as server:
         server.put("disk", "pic.jpg", picture())
         turns = count(1)  # as many images as it takes for workers to start: no two are the same
-        while len(server.seen(WorkerRenewed)) < 4:
+        while len(server.events_of(WorkerRenewed)) < 4:
             urls = [f"/disk:pic.jpg/full/20,/{next(turns) / 1000}/default.jpg" for _ in range(4)]
             for response in await asyncio.gather(*map(server.get, urls)):
                 assert response.status_code == 200
-        assert {event.reason for event in server.seen(WorkerRenewed)} == {"jobs"}
+        assert {event.reason for event in server.events_of(WorkerRenewed)} == {"jobs"}
 
 
 # --- the environment ------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from support import pictures
-from support.apps import assert_problem, opened, picture, running_app, settings_below
+from support.apps import assert_problem, decode_image, picture, running_app, settings_below
 
 FLIPS = 40
 
@@ -69,4 +69,4 @@ async def test_a_jpeg_whose_pixels_cannot_be_decoded_is_refused_as_a_whole(tmp_p
             assert_problem(await server.get("/disk:pic.jpg/full/max/0/default.jpg"), 422)
         server.put("disk", "pic.jpg", good + b"\0")
         again = await server.get("/disk:pic.jpg/full/max/0/default.jpg")
-        assert opened(again).size == (64, 48)
+        assert decode_image(again).size == (64, 48)

@@ -20,7 +20,7 @@ from iiif_server.telemetry.events import (
     StoreRecovered,
 )
 from support import jobs, pictures
-from support.apps import Server, no_longer_trusted, opened, running_app, settings_below
+from support.apps import Server, decode_image, running_app, settings_below, sleep_until_revalidated
 from support.builds import Builds
 from support.disks import SmallDisk, small_disk
 from support.pictures import photograph
@@ -84,17 +84,17 @@ async def test_a_purge_beside_the_server_takes_effect_after_a_second(
         assert engine(await server.get(LEVEL)) == "level"  # the worker has it open too
         builds = Builds(server, monkeypatch)
         purge(server)
-        await no_longer_trusted()
+        await sleep_until_revalidated()
         assert engine(await server.get(LEVEL)) == "raster"  # and not of what was purged
         purge(server)
-        await no_longer_trusted()
+        await sleep_until_revalidated()
         assert builds.parts == []
         assert (await server.get(DETAIL)).content == good[1]
         assert builds.parts == [Part.DETAIL]
         assert (await server.get(REDUCED)).content == good[0]
         assert builds.parts == [Part.DETAIL, Part.REDUCED]
         assert engine(await server.get(LEVEL)) == "level"
-        assert server.seen(EntryDropped) == []
+        assert server.events_of(EntryDropped) == []
 
 
 # --- damage ---------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ async def test_a_part_that_a_worker_finds_damaged_is_dropped_and_told(tmp_path: 
             with path.open("r+b") as file:
                 file.write(bytes(byte ^ 1 for byte in data[:-3000]))
         assert engine(await server.get(LEVEL)) == "raster"
-        await async_wait_until(lambda: len(server.seen(EntryDropped)) == 1)
+        await async_wait_until(lambda: len(server.events_of(EntryDropped)) == 1)
 
 
 async def test_a_part_whose_table_is_lost_is_made_again(
@@ -128,7 +128,7 @@ async def test_a_part_whose_table_is_lost_is_made_again(
         answer = await server.get(DETAIL)
         assert (answer.content, engine(answer)) == (good, "tile")
         assert builds.parts == [Part.DETAIL]
-        assert len(server.seen(EntryDropped)) == 1
+        assert len(server.events_of(EntryDropped)) == 1
 
 
 async def test_the_cache_folder_may_go_at_any_time(tmp_path: Path) -> None:
@@ -138,12 +138,12 @@ async def test_the_cache_folder_may_go_at_any_time(tmp_path: Path) -> None:
         await both_parts(server)
         for _ in range(2):
             shutil.rmtree(server.settings.cache_path)
-            await no_longer_trusted()
+            await sleep_until_revalidated()
             answers = [await server.get(path) for path in (REDUCED, DETAIL)]
             assert [answer.content for answer in answers] == good
             assert [engine(answer) for answer in answers] == ["tile", "tile"]
             await both_parts(server)
-        assert server.seen(PyramidFailed) == []
+        assert server.events_of(PyramidFailed) == []
 
 
 # --- full disks -----------------------------------------------------------------------------
@@ -158,16 +158,16 @@ async def test_a_full_disk_is_told_and_costs_no_builds_and_heals(
         disk.fill()
         for width in range(30, 40):
             for path in (REDUCED, DETAIL, f"/disk:pic.jpg/full/{width},/0/default.jpg"):
-                assert opened(await server.get(path)).width > 0
+                assert decode_image(await server.get(path)).width > 0
         assert builds.parts == []
-        assert len(server.seen(StoreFailed)) == 1
+        assert len(server.events_of(StoreFailed)) == 1
         cache = (await server.status())["cache"]
         assert cache["failures"] >= 30
         assert "free space" in cache["refused"]
         assert cache["free"] < 100_000
         disk.empty()
         assert engine(await server.get(DETAIL)) == "tile"
-        assert len(server.seen(StoreRecovered)) == 1
+        assert len(server.events_of(StoreRecovered)) == 1
         assert (await server.status())["cache"]["refused"] is None
 
 
@@ -181,9 +181,9 @@ async def test_a_disk_that_becomes_full_under_way_ends_one_build_and_no_more(
         builds = Builds(server, monkeypatch)
         builds.instead = jobs.find_the_disk_full
         for _ in range(5):
-            assert opened(await server.get(DETAIL)).size == (128, 128)
+            assert decode_image(await server.get(DETAIL)).size == (128, 128)
         assert builds.parts == [Part.DETAIL]
-        assert [event.reason for event in server.seen(StoreFailed)] == [
+        assert [event.reason for event in server.events_of(StoreFailed)] == [
             "OSError: No space left on device"
         ]
 
@@ -204,7 +204,7 @@ async def test_a_full_disk_does_not_keep_images_from_being_served(
         for _ in range(2):
             answers = await asyncio.gather(*(server.get(path) for path in paths))
             assert [answer.content for answer in answers] == good
-        assert len(server.seen(StoreFailed)) == 1
+        assert len(server.events_of(StoreFailed)) == 1
 
 
 # --- stores that are too small --------------------------------------------------------------
@@ -218,9 +218,9 @@ async def test_a_store_smaller_than_a_pyramid_serves_without_and_makes_none(
         builds = Builds(server, monkeypatch)
         for _ in range(3):
             for path in (REDUCED, DETAIL):
-                assert opened(await server.get(path)).width == 128
+                assert decode_image(await server.get(path)).width == 128
         assert builds.parts == []
-        failed = server.seen(PyramidFailed)
+        failed = server.events_of(PyramidFailed)
         assert [event.part for event in failed] == ["reduced", "detail"]
         assert all("store" in event.reason for event in failed)
 
@@ -246,8 +246,8 @@ async def test_a_store_too_small_for_what_is_looked_at_does_not_build_for_ever(
                 purge(server)
         assert "tile" in tiles
         assert builds.parts.count(Part.DETAIL) <= 3 * len(names)
-        assert len(server.seen(PyramidFailed)) == len(names)
-        assert "after each build" in server.seen(PyramidFailed)[0].reason
+        assert len(server.events_of(PyramidFailed)) == len(names)
+        assert "after each build" in server.events_of(PyramidFailed)[0].reason
 
 
 async def test_large_images_are_served_by_a_store_that_holds_one_of_them(tmp_path: Path) -> None:
@@ -273,8 +273,8 @@ async def test_large_images_are_served_by_a_store_that_holds_one_of_them(tmp_pat
         for path, answer in zip([p for p in paths for _ in range(2)], answers, strict=True):
             by_path.setdefault(path, set()).add(answer.content)
         assert [len(contents) for contents in by_path.values()] == [1, 1, 1]
-        assert one.seen(Rendered) != []
-        assert one.seen(StoreFailed) == other.seen(StoreFailed) == []
+        assert one.events_of(Rendered) != []
+        assert one.events_of(StoreFailed) == other.events_of(StoreFailed) == []
 
 
 # --- what is given up -----------------------------------------------------------------------

@@ -20,7 +20,7 @@ from support import hostile, jobs, pictures
 from support.apps import (
     Server,
     assert_problem,
-    opened,
+    decode_image,
     running_app,
     settings_below,
 )
@@ -67,12 +67,12 @@ async def ask(server: Server, name: str, request: str) -> int:
     if response.status_code >= 400:
         assert_problem(response, response.status_code)
     elif request != "info.json":
-        opened(response)
+        decode_image(response)
     return response.status_code
 
 
 def assert_unharmed(server: Server) -> None:
-    assert not server.seen(WorkerReplaced)
+    assert not server.events_of(WorkerReplaced)
     assert most_memory(server) < MAX_MEGABYTES
 
 

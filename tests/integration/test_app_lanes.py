@@ -13,9 +13,9 @@ from iiif_server.telemetry.events import Quarantined, Rendered, RenderFailed, Wo
 from support.apps import (
     Server,
     assert_problem,
-    cutting_engine,
-    opened,
+    decode_image,
     picture,
+    region_engine,
     running_app,
     settings_below,
 )
@@ -58,7 +58,7 @@ async def test_full_size_images_leave_a_process_to_small_ones(tmp_path: Path) ->
         await put_originals(server)
         large = await started(server, slow(31))
         waiting = [await queued(server, slow(31 + n), n) for n in (1, 2)]
-        assert opened(await server.get(SMALL)).width == 50
+        assert decode_image(await server.get(SMALL)).width == 50
         lanes = (await server.status())["lanes"]
         assert not large.done()
         assert (lanes["full"]["running"], lanes["full"]["waiting"]) == (1, 2)
@@ -77,14 +77,14 @@ async def test_more_than_may_wait_is_told_to_come_back(tmp_path: Path) -> None:
         response = await server.get(slow(33))
         assert_problem(response, 503, "are waiting already")
         assert int(response.headers["retry-after"]) > 0
-        assert server.seen(WorkRefused) == [WorkRefused("image", "full", "busy")]
-        assert server.seen(RenderFailed) == []
+        assert server.events_of(WorkRefused) == [WorkRefused("image", "full", "busy")]
+        assert server.events_of(RenderFailed) == []
         assert (await server.status())["lanes"]["full"]["refused"] == 1
         small = asyncio.create_task(server.get(SMALL))
-        assert opened(await small).width == 50  # overtakes the second
+        assert decode_image(await small).width == 50  # overtakes the second
         assert not second.done()
         await asyncio.gather(first, second)
-        assert len(server.seen(Rendered)) == 3
+        assert len(server.events_of(Rendered)) == 3
 
 
 async def test_who_waits_too_long_is_told_to_come_back(tmp_path: Path) -> None:
@@ -117,7 +117,9 @@ async def test_an_image_that_no_memory_is_there_for_is_refused_with_the_reason(
         response = await server.get("/disk:large.png/full/max/0/default.avif")
         assert_problem(response, 413, "bytes of memory", "20,000,000", "limits.memory", "smaller")
         assert "retry-after" not in response.headers
-        assert opened(await server.get("/disk:large.png/full/100,/0/default.jpg")).width == 100
+        assert (
+            decode_image(await server.get("/disk:large.png/full/100,/0/default.jpg")).width == 100
+        )
         assert (await server.status())["pools"]["image"]["replaced"] == 0
 
 
@@ -139,8 +141,8 @@ async def test_where_memory_is_scarce_another_way_is_found(
         path = server.put("disk", "large.jpg", b"")
         Image.linear_gradient("L").resize((4000, 3200)).convert("RGB").save(path, subsampling=2)
         response = await server.get(f"/disk:large.jpg/{region}/max/0/default.jpg")
-        assert opened(response).size == tuple(map(int, region.split(",")[2:]))
-        made_by = cutting_engine() if engine == "jpegtran" else engine
+        assert decode_image(response).size == tuple(map(int, region.split(",")[2:]))
+        made_by = region_engine() if engine == "jpegtran" else engine
         assert f'engine;desc="{made_by}"' in response.headers["server-timing"]
 
 
@@ -166,7 +168,7 @@ async def test_an_original_over_which_workers_died_burns_no_more_of_them(tmp_pat
         await put_originals(server)
         cached = await server.get("/disk:large.png/full/100,/0/default.jpg")
         await lose_two_workers(server, slow(31))
-        (event,) = server.seen(Quarantined)
+        (event,) = server.events_of(Quarantined)
         assert (event.identifier, event.lane) == ("disk:large.png", "full")
         done = server.services.image_pool.stats.done
         response = await server.get(slow(32))
@@ -178,8 +180,8 @@ async def test_an_original_over_which_workers_died_burns_no_more_of_them(tmp_pat
         again = await server.get("/disk:large.png/full/100,/0/default.jpg")
         assert again.content == cached.content
         assert (await server.get("/disk:large.png/info.json")).status_code == 200
-        assert opened(await server.get("/disk:large.png/full/90,/0/default.jpg")).width == 90
-        assert opened(await server.get(SMALL)).width == 50
+        assert decode_image(await server.get("/disk:large.png/full/90,/0/default.jpg")).width == 90
+        assert decode_image(await server.get(SMALL)).width == 50
 
 
 async def test_replacing_the_original_ends_its_quarantine(tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ async def test_replacing_the_original_ends_its_quarantine(tmp_path: Path) -> Non
         await lose_two_workers(server, slow(31))
         assert (await server.get(slow(32))).status_code == 503
         server.put("disk", "large.png", picture(format_="PNG"))
-        assert opened(await server.get(slow(32))).width > 200
+        assert decode_image(await server.get(slow(32))).width > 200
 
 
 async def test_what_takes_too_long_is_tried_once(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ async def test_a_folder_tells_numbers_of_pages(server: Server) -> None:
 )
 async def test_a_page_beyond_the_last_is_not_found(server: Server, name: str, said: str) -> None:
     assert_problem(await server.get(f"/scans:{name}/info.json"), 404, said)
-    assert not server.seen(JobFailed), "clients cannot fill the log"
+    assert not server.events_of(JobFailed), "clients cannot fill the log"
 
 
 async def test_a_page_far_behind_opens(server: Server) -> None:

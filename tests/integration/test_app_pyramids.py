@@ -15,11 +15,11 @@ from iiif_server.images.pyramid_options import PyramidOptions
 from support import pictures
 from support.apps import (
     Server,
-    cutting_engine,
-    no_longer_trusted,
-    opened,
+    decode_image,
+    region_engine,
     running_app,
     settings_below,
+    sleep_until_revalidated,
 )
 from support.rendering import psnr
 
@@ -89,7 +89,7 @@ async def test_every_tile_that_info_json_announces_shows_its_part(
                     )
                     answer = await server.get(path)
                     assert engine(answer) == "tile", path
-                    made = opened(answer)
+                    made = decode_image(answer)
                     assert made.size == size
                     reference = whole.crop((x, y, x + width, y + height)).resize(
                         size, Image.Resampling.LANCZOS
@@ -134,7 +134,7 @@ async def test_what_is_no_tile_is_made_of_the_nearest_level(
         await built(server)
         answer = await server.get(f"/disk:pic.jpg/{request_}")
         assert engine(answer) == "level"
-    one, other = opened(direct).convert("RGB"), opened(answer).convert("RGB")
+    one, other = decode_image(direct).convert("RGB"), decode_image(answer).convert("RGB")
     assert one.size == other.size
     assert psnr(np.asarray(one), np.asarray(other)) > close
 
@@ -164,10 +164,10 @@ async def test_transparency_survives_where_the_format_has_it(
         )
         await built(server, "pic.png")
         png = await server.get("/disk:pic.png/full/350,/0/default.png")
-        assert opened(png).mode == "RGBA"
-        assert np.asarray(opened(png))[..., 3].min() < 255
+        assert decode_image(png).mode == "RGBA"
+        assert np.asarray(decode_image(png))[..., 3].min() < 255
         tile = await server.get("/disk:pic.png/0,0,128,128/128,128/0/default.jpg")
-        assert (engine(tile), opened(tile).mode) == ("tile", "RGB")
+        assert (engine(tile), decode_image(tile).mode) == ("tile", "RGB")
 
 
 async def test_pyramid_is_found_again_after_a_restart(
@@ -228,11 +228,11 @@ async def test_replaced_original_has_another_pyramid(
         before = await server.get(WHOLE)
         server.put("disk", "pic.jpg", pictures.jpeg(255 - pixels))
         os.utime(path, (1, 1))
-        await no_longer_trusted()
+        await sleep_until_revalidated()
         after = await server.get(WHOLE)
         assert after.headers["etag"] != before.headers["etag"]
-        inverted = 255 - np.asarray(opened(after)).astype(int)
-        assert psnr(inverted, np.asarray(opened(before))) > 30
+        inverted = 255 - np.asarray(decode_image(after)).astype(int)
+        assert psnr(inverted, np.asarray(decode_image(before))) > 30
 
 
 async def test_without_room_for_pyramids_tiles_are_made_one_by_one(
@@ -242,8 +242,8 @@ async def test_without_room_for_pyramids_tiles_are_made_one_by_one(
     async with app(tmp_path, cache_path=tmp_path / "cache") as server:
         server.put("disk", "pic.jpg", pictures.jpeg(pixels))
         detail, whole = await server.get(DETAIL), await server.get(WHOLE)
-    assert (engine(detail), opened(detail).size) == (cutting_engine(), (128, 128))
-    assert (engine(whole), opened(whole).size) == ("raster", (88, 63))
+    assert (engine(detail), decode_image(detail).size) == (region_engine(), (128, 128))
+    assert (engine(whole), decode_image(whole).size) == ("raster", (88, 63))
 
 
 async def test_damaged_original_is_refused_and_not_tried_again_at_once(
@@ -290,7 +290,7 @@ async def test_a_region_within_one_tile_is_cut_from_the_tile_without_loss(
         for stored in server.settings.cache_path.rglob("*.jpg"):
             stored.unlink()
         # The original is made unreadable without a change of its size and time.
-        original = server.original("disk", "pic.jpg")
+        original = server.original_path("disk", "pic.jpg")
         status = original.stat()
         start = data.index(b"\xff\xda") + 14  # of the coefficients
         original.write_bytes(data[:start] + bytes(len(data) - start - 2) + b"\xff\xd9")
@@ -298,7 +298,7 @@ async def test_a_region_within_one_tile_is_cut_from_the_tile_without_loss(
         for before, rotation in ((direct, "0"), (turned, "180")):
             cut = await server.get(path.format(rotation))
             assert engine(cut) == "jpegtran"
-            assert np.array_equal(np.asarray(opened(cut)), np.asarray(opened(before)))
+            assert np.array_equal(np.asarray(decode_image(cut)), np.asarray(decode_image(before)))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ async def test_a_lossless_answer_of_a_lossless_original_shows_no_trace_of_its_py
         assert engine(after) == "raster"
         assert after.content == before.content
         if exact:
-            assert np.array_equal(np.asarray(opened(after)), pixels[100:250, 100:300])
+            assert np.array_equal(np.asarray(decode_image(after)), pixels[100:250, 100:300])
 
 
 async def test_a_tag_is_strong_only_where_the_bytes_are_always_the_same(

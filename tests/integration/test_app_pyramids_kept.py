@@ -22,11 +22,11 @@ from support import jobs, pictures
 from support.apps import (
     Server,
     assert_problem,
-    cutting_engine,
-    no_longer_trusted,
-    opened,
+    decode_image,
+    region_engine,
     running_app,
     settings_below,
+    sleep_until_revalidated,
 )
 from support.builds import Builds
 from support.pictures import Pixels, detailed, photograph
@@ -65,7 +65,7 @@ def engine(response: Any) -> str:
 
 
 def shown(response: Any) -> npt.NDArray[np.uint8]:
-    return np.asarray(opened(response).convert("RGB"))
+    return np.asarray(decode_image(response).convert("RGB"))
 
 
 # --- in which order -------------------------------------------------------------------------
@@ -80,7 +80,7 @@ async def test_a_reduced_tile_is_answered_before_there_is_detail(
         builds.gate.clear()
         server.put("disk", "pic.jpg", PHOTO)
         answer = await server.get(f"/{REDUCED}")
-        assert (engine(answer), opened(answer).size) == ("tile", (128, 125))
+        assert (engine(answer), decode_image(answer).size) == ("tile", (128, 125))
         assert len(parts(server)) == 1
         # the other is under way, though nobody has asked for it
         await async_wait_until(lambda: builds.parts == [Part.REDUCED, Part.DETAIL])
@@ -143,7 +143,7 @@ async def test_many_tiles_of_all_levels_at_once_cause_two_builds(
         assert {(answer.status_code, engine(answer)) for answer in answers} == {(200, "tile")}
         await both_parts(server)
         assert sorted(builds.parts) == [Part.DETAIL, Part.REDUCED]
-        assert server.seen(Rendered) == []
+        assert server.events_of(Rendered) == []
 
 
 async def test_a_viewer_who_leaves_does_not_end_the_build_for_others(
@@ -215,7 +215,7 @@ async def test_every_tile_of_every_flavour_shows_its_part(
                     path = f"/disk:{name}/{numbers}/{width},{height}/0/default.jpg"
                     answer = await server.get(path)
                     assert engine(answer) == "tile", path
-                    assert opened(answer).size == (width, height), path
+                    assert decode_image(answer).size == (width, height), path
                     x, y = box[0] // factor, box[1] // factor
                     true = level[y : y + height, x : x + width]
                     assert psnr(shown(answer), true) > 27, path
@@ -267,9 +267,9 @@ async def test_what_is_made_of_levels_is_what_is_made_directly(tmp_path: Path) -
                 exact = name in LOSSLESS and request.startswith(("37,", "101,"))
                 source = "raster" if exact and request.endswith("png") else "level"
                 assert (engine(made), engine(true)) == (source, "raster"), path
-                assert opened(made).size == opened(true).size, path
-                assert opened(made).mode == opened(true).mode, path
-                profiles = [opened(each).info.get("icc_profile") for each in (made, true)]
+                assert decode_image(made).size == decode_image(true).size, path
+                assert decode_image(made).mode == decode_image(true).mode, path
+                profiles = [decode_image(each).info.get("icc_profile") for each in (made, true)]
                 assert profiles[0] == profiles[1], path
                 assert psnr(shown(made), shown(true)) > close, path
 
@@ -284,7 +284,7 @@ async def test_sizes_are_the_same_without_pyramids(tmp_path: Path) -> None:
                 numbers = ",".join(map(str, box))
                 path = f"/disk:pic.jpg/{numbers}/{size[0]},{size[1]}/0/default.jpg"
                 answer = await server.get(path)
-                assert opened(answer).size == size
+                assert decode_image(answer).size == size
                 assert engine(answer) != "tile"
         assert parts(server) == []
 
@@ -331,7 +331,7 @@ async def test_transparent_original_is_white_in_tiles_and_transparent_in_png(
         await both_parts(server)
         answer = await server.get("/disk:pic.png/100,100,400,300/max/0/default.png")
         assert engine(answer) == "raster"
-        made = np.asarray(opened(answer))
+        made = np.asarray(decode_image(answer))
         visible = pixels[100:400, 100:500, 3] > 0
         assert np.array_equal(made[..., 3], pixels[100:400, 100:500, 3])
         assert np.array_equal(made[visible], pixels[100:400, 100:500][visible])
@@ -379,7 +379,7 @@ async def test_a_part_damaged_under_a_running_server_is_never_served(
             assert (await server.get(f"/{path}")).content == content
         await both_parts(server)
         assert sorted(builds.parts) == [Part.DETAIL, Part.REDUCED]
-        assert len(server.seen(EntryDropped)) == 2
+        assert len(server.events_of(EntryDropped)) == 2
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "removed"])
@@ -436,7 +436,7 @@ async def test_pyramids_alone_stay_within_the_bounds(tmp_path: Path) -> None:
                 answer = await server.get(f"/{path.replace('pic', str(number))}")
                 assert (answer.status_code, engine(answer)) == (200, "tile")
         await async_wait_until(lambda: len(server.services.store.paths()) <= 4)
-        assert server.seen(Evicted) != []
+        assert server.events_of(Evicted) != []
 
 
 async def test_tiles_are_served_where_the_bound_is_below_every_pyramid(tmp_path: Path) -> None:
@@ -444,7 +444,7 @@ async def test_tiles_are_served_where_the_bound_is_below_every_pyramid(tmp_path:
         server.put("disk", "pic.jpg", PHOTO)
         for _ in range(3):
             for path, size in ((REDUCED, (128, 125)), (DETAIL, (128, 128))):
-                assert opened(await server.get(f"/{path}")).size == size
+                assert decode_image(await server.get(f"/{path}")).size == size
         await async_wait_until(lambda: parts(server) == [])
 
 
@@ -455,7 +455,7 @@ async def test_a_replaced_original_has_new_tiles_after_a_second(tmp_path: Path) 
         for stamp, data, true in ((1, OTHER_PHOTO, pixels[::-1, ::-1]), (2, PHOTO, pixels)) * 2:
             path.write_bytes(data)
             os.utime(path, (stamp, stamp))
-            await no_longer_trusted()
+            await sleep_until_revalidated()
             for place in ((128, 256), (384, 128)):
                 x, y = place
                 answer = await server.get(f"/disk:pic.jpg/{x},{y},128,128/128,128/0/default.jpg")
@@ -475,12 +475,12 @@ async def test_a_build_that_kills_its_worker_is_given_up_for_a_while(
         builds.instead = jobs.die
         server.put("disk", "pic.jpg", PHOTO)
         server.put("disk", "other.jpg", OTHER_PHOTO)
-        for made_by in (cutting_engine(), "cache", "cache"):
+        for made_by in (region_engine(), "cache", "cache"):
             answer = await server.get(f"/{DETAIL}")
             assert engine(answer) == made_by  # it can be had without a pyramid
             assert psnr(shown(answer), photograph(WIDTH, HEIGHT)[256:384, 128:256]) > 30
         assert builds.parts == [Part.DETAIL]
-        assert [event.reason for event in server.seen(WorkerReplaced)] == ["died"] * 2
+        assert [event.reason for event in server.events_of(WorkerReplaced)] == ["died"] * 2
         builds.instead = None
         assert engine(await server.get(f"/{DETAIL.replace('pic', 'other')}")) == "tile"
         assert engine(await server.get(f"/{DETAIL}")) != "tile"  # not yet again
@@ -494,7 +494,7 @@ async def test_a_build_that_failed_is_tried_again_later(
         builds = Builds(server, monkeypatch)
         builds.instead = jobs.die
         server.put("disk", "pic.jpg", PHOTO)
-        assert engine(await server.get(f"/{DETAIL}")) == cutting_engine()
+        assert engine(await server.get(f"/{DETAIL}")) == region_engine()
         builds.instead = None
         assert engine(await server.get(f"/{DETAIL}")) == "tile"
 
@@ -518,7 +518,7 @@ async def test_an_error_that_nobody_foresaw_does_no_harm_to_tiles(
         builds = Builds(server, monkeypatch)
         builds.instead = jobs.unsendable
         server.put("disk", "pic.jpg", PHOTO)
-        for made_by in (cutting_engine(), "cache", "cache"):
+        for made_by in (region_engine(), "cache", "cache"):
             answer = await server.get(f"/{DETAIL}")
             assert (answer.status_code, engine(answer)) == (200, made_by)
         assert builds.parts == [Part.DETAIL]
@@ -530,10 +530,10 @@ async def test_a_build_that_takes_too_long_is_ended_and_tiles_are_served(tmp_pat
         server.put("disk", "pic.jpg", PHOTO)
         for _ in range(2):
             answer = await server.get(f"/{DETAIL}")
-            assert opened(answer).size == (128, 128)
+            assert decode_image(answer).size == (128, 128)
         # It is told when the worker has ended, which the answers do not wait for.
-        await async_wait_until(lambda: bool(server.seen(WorkerReplaced)))
-        assert [event.reason for event in server.seen(WorkerReplaced)] == ["deadline"]
+        await async_wait_until(lambda: bool(server.events_of(WorkerReplaced)))
+        assert [event.reason for event in server.events_of(WorkerReplaced)] == ["deadline"]
         assert parts(server) == []
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iiif_server.images.limits import LimitsOptions
-from support.apps import Server, fetching, running_app, settings_below
+from support.apps import Server, fetch_options, running_app, settings_below
 from support.deep import samples_of
 from support.jp2 import enumerated, jp2
 from support.jpegs import lossless
@@ -221,7 +221,7 @@ async def test_an_original_that_is_read_in_parts_is_fetched_as_a_whole(tmp_path:
             tmp_path,
             types={"web": {"source": "web", "url": url, "range": "data"}},
             encoding={"depth": 16},
-            fetch=fetching(),
+            fetch=fetch_options(),
         )
         async with running_app(settings) as server:
             part = await shown(server, "web", "a.tif", "0,0,128,128/128,/0")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support import pictures, tiffs
-from support.apps import fetching, running_app, settings_below
+from support.apps import fetch_options, running_app, settings_below
 from support.hostile import tiff_directory, tiff_tags
 from support.upstream import Reply, Upstream, ranged, running_upstream, send
 
@@ -28,7 +28,7 @@ def upstream() -> Iterator[Upstream]:
 
 def settings(root: Path, upstream: Upstream, *, original: str = "no", **options: Any) -> Any:
     types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}", "original": original}}
-    return settings_below(root, fetch=fetching(**options), types=types)
+    return settings_below(root, fetch=fetch_options(**options), types=types)
 
 
 @pytest.mark.parametrize("reply", [ranged, send], ids=["in parts", "whole"])
@@ -64,16 +64,16 @@ async def test_of_an_original_that_is_downloaded_only_what_is_sent_is_fetched(
     upstream.replies["/a.tif"] = ranged(data)
     async with running_app(settings(tmp_path, upstream, original="download")) as server:
         assert (await server.get("/web:a.tif/info.json")).status_code == 200
-        asked = len(upstream.asked)
+        asked = len(upstream.requests)
         head = await server.client.head("/web:a.tif/original")
         assert head.headers["content-length"] == str(len(data))
-        assert len(upstream.asked) == asked
+        assert len(upstream.requests) == asked
         begin = len(data) // 2
         wanted = f"bytes={begin}-{begin + 9}"
         assert (await server.get("/web:a.tif/original", Range=wanted)).content == (
             data[begin : begin + 10]
         )
-        (fetched,) = upstream.asked[asked:]
+        (fetched,) = upstream.requests[asked:]
         first, _, last = fetched.headers["Range"].removeprefix("bytes=").partition("-")
         assert int(last) - int(first) < len(data) // 4
         assert (await server.get("/web:a.tif/original")).content == data
@@ -98,7 +98,7 @@ async def test_a_chain_of_directories_ends_after_a_few_requests(
     async with running_app(settings(tmp_path, upstream, max_bytes=2_000_000)) as server:
         response = await server.get("/web:a.tif/info.json")
     assert response.status_code == 413, response.text
-    assert len(upstream.asked) == 1 + 8
+    assert len(upstream.requests) == 1 + 8
 
 
 def forged(pyramid: bytes) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from support import pictures
-from support.apps import Server, cutting_engine, opened
+from support.apps import Server, decode_image, region_engine
 from support.coloured import ANSWERS, SIZE, app, engine, jpeg, middle, profile
 from support.jpeg_metadata import exif, multi_picture, segment, short, text, with_segments, xmp
 
@@ -56,7 +56,7 @@ async def test_gain_maps_are_left_out_of_the_whole_image_too(kind: str, tmp_path
         if kind == "Ultra HDR":
             assert b"Ada" in made
         with Image.open(io.BytesIO(data)) as original:
-            assert (np.asarray(opened(answer)) == np.asarray(original)).all()
+            assert (np.asarray(decode_image(answer)) == np.asarray(original)).all()
         assert (await server.get("/t:a.jpg/original")).content == data
 
 
@@ -107,7 +107,7 @@ COLOUR = (150, 120, 90)
 
 def shown(answer: object) -> pictures.Floats:
     """The middle of an answer in sRGB, by its profile."""
-    image = opened(answer)  # type: ignore[arg-type]
+    image = decode_image(answer)  # type: ignore[arg-type]
     icc = image.info["icc_profile"]
     converted = ImageCms.profileToProfile(
         image.convert("RGB"), io.BytesIO(icc), ImageCms.createProfile("sRGB")
@@ -136,9 +136,9 @@ async def test_adobe_rgb_that_only_exif_declares_has_a_profile_in_every_answer(
             assert profile(changed) is None
             assert abs(middle(changed) - in_srgb(COLOUR)).max() < 3, what
         assert engine(whole) == "rewritten"
-        assert (np.asarray(opened(whole)) == np.asarray(Image.open(io.BytesIO(data)))).all()
+        assert (np.asarray(decode_image(whole)) == np.asarray(Image.open(io.BytesIO(data)))).all()
         part = await server.get("/kept:a.jpg/16,16,112,96/max/0/default.jpg")
-        assert engine(part) == cutting_engine()
+        assert engine(part) == region_engine()
         assert abs(shown(part) - in_srgb(COLOUR)).max() < 3
 
 

@@ -32,7 +32,7 @@ async def test_images_are_made_all_the_same(server: Server) -> None:
     for width in range(10, 15):
         answer = await server.get(f"/disk:pic.jpg/full/{width},/0/default.png")
         assert answer.status_code == 200
-    assert len(server.seen(SharedCacheFailed)) == 1
+    assert len(server.events_of(SharedCacheFailed)) == 1
     status = (await server.client.get("/admin/status", headers=HEADERS)).json()["shared"]
     assert status["state"] in {"open", "half-open"}
     assert (status["hits"], status["writes"]) == (0, 0)

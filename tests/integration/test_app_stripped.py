@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from support import pictures
-from support.apps import assert_problem, opened
+from support.apps import assert_problem, decode_image
 from support.coloured import SIZE, app, engine, jpeg
 from support.jpeg_metadata import (
     degrees,
@@ -89,7 +89,7 @@ async def test_the_download_of_a_turned_photograph_keeps_its_orientation(tmp_pat
     async with app(tmp_path, t=STRIPPED) as server:
         server.put("t", "a.jpg", data)
         assert_without_location((await server.get("/t:a.jpg/original")).content, data)
-        image = opened(await server.get("/t:a.jpg/full/max/0/default.jpg"))
+        image = decode_image(await server.get("/t:a.jpg/full/max/0/default.jpg"))
         assert image.size == SIZE[::-1]
 
 
@@ -119,7 +119,7 @@ async def test_originals_of_other_formats_are_not_offered(tmp_path: Path) -> Non
             assert missing[1][0] == "t:a.png"
             sizes = csv.DictReader(io.StringIO(archive.read("manifest.csv").decode()))
             assert int(next(sizes)["bytes"]) == len(archive.read("a.jpg"))
-        assert opened(await server.get("/t:a.png/full/max/0/default.png")).size == SIZE
+        assert decode_image(await server.get("/t:a.png/full/max/0/default.png")).size == SIZE
 
 
 async def test_metadata_says_no_place_either(tmp_path: Path) -> None:
@@ -149,6 +149,8 @@ async def test_another_setting_makes_another_answer(tmp_path: Path) -> None:
     data = photograph()
     for strip in ("location", "nothing", "location"):
         async with app(tmp_path, t={"strip": strip}) as server:
-            server.put("t", "a.jpg", data) if not server.original("t", "a.jpg").exists() else None
+            server.put("t", "a.jpg", data) if not server.original_path(
+                "t", "a.jpg"
+            ).exists() else None
             content = (await server.get("/t:a.jpg/full/max/0/default.jpg")).content
             assert (PLACE in content) == (strip == "nothing")

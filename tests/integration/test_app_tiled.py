@@ -15,7 +15,7 @@ from PIL import Image
 
 from iiif_server.images.pyramid_options import PyramidOptions
 from support import pictures, tiffs
-from support.apps import Server, assert_problem, opened, running_app, settings_below
+from support.apps import Server, assert_problem, decode_image, running_app, settings_below
 from support.pictures import Pixels
 from support.rendering import psnr
 
@@ -98,7 +98,7 @@ async def test_full_resolution_tiles_hold_the_bytes_of_the_original(
         assert response.content.startswith(b"\xff\xd8")
         assert response.content.endswith(lying[2:])
         assert tiffs.quantisation_tables(response.content) == tiffs.quantisation_tables(base.tables)
-        assert psnr(np.asarray(opened(response)), pixels[256:384, 384:512]) > 30
+        assert psnr(np.asarray(decode_image(response)), pixels[256:384, 384:512]) > 30
         assert not list(server.settings.cache_path.rglob("*.szi"))
 
 
@@ -111,7 +111,7 @@ async def test_tiles_of_all_levels_are_those_of_the_original(
         for number, level in enumerate(tiffs.levels(data)):
             path, size = tile(0, 0, factor=2**number)
             response = await server.get(path)
-            assert opened(response).size == size
+            assert decode_image(response).size == size
             if size == (128, 128):
                 assert engine(response) == "tile"
                 assert response.content.endswith(level.tile(0)[2:])
@@ -145,7 +145,7 @@ async def test_every_tile_that_info_json_announces_shows_its_part(
             for column in range(ceil(WIDTH / extent[0] / factor)):
                 for row in range(ceil(HEIGHT / extent[1] / factor)):
                     path, size = tile(column, row, extent, factor)
-                    shown = opened(await server.get(path))
+                    shown = decode_image(await server.get(path))
                     assert shown.size == size, path
                     assert shown.mode == "RGB"
                     wanted = expected(pixels, column, row, extent, factor)
@@ -190,7 +190,7 @@ async def test_tiles_at_the_edge_are_cut_without_loss(pixels: Pixels, tmp_path: 
         assert engine(response) == "jpegtran"
         whole = b"\xff\xd8" + base.tables[2:-2] + base.tile(7 * 10 + 9)[2:]
         padded = np.asarray(Image.open(io.BytesIO(whole)))
-        assert np.array_equal(np.asarray(opened(response)), padded[:7, :51])
+        assert np.array_equal(np.asarray(decode_image(response)), padded[:7, :51])
         assert engine(await server.get(path)) == "cache"
 
 
@@ -199,7 +199,7 @@ async def test_gray_tiles_are_gray(tmp_path: Path, pixels: Pixels) -> None:
     async with serving(tmp_path, data) as server:
         response = await server.get(tile(1, 1)[0])
         assert engine(response) == "tile"
-        assert opened(response).mode == "L"
+        assert decode_image(response).mode == "L"
         assert response.content.endswith(tiffs.levels(data)[0].tile(11)[2:])
 
 
@@ -217,7 +217,7 @@ async def test_tiles_of_rgb_components_say_so(
         response = await server.get(tile(column, row)[0])
         assert 0xEE in tiffs.markers(response.content), "an Adobe segment"
         wanted = expected(pixels, column, row, (128, 128), 1)
-        assert psnr(np.asarray(opened(response)), wanted) > 30
+        assert psnr(np.asarray(decode_image(response)), wanted) > 30
 
 
 async def test_a_profile_goes_with_every_tile(tmp_path: Path, pixels: Pixels) -> None:
@@ -227,7 +227,7 @@ async def test_a_profile_goes_with_every_tile(tmp_path: Path, pixels: Pixels) ->
     data = pictures.tiff(image, compression="jpeg", Q=90, **options)
     async with serving(tmp_path, data) as server:
         for column, row in ((1, 1), (9, 7)):
-            shown = opened(await server.get(tile(column, row)[0]))
+            shown = decode_image(await server.get(tile(column, row)[0]))
             assert shown.info["icc_profile"] == pictures.wide_profile()
 
 
@@ -249,10 +249,10 @@ async def test_regions_and_thumbnails_are_made_of_the_nearest_level(
     for offset, length in zip(base.tags[tiffs.OFFSETS], base.tags[tiffs.COUNTS], strict=True):
         spoiled[offset : offset + length] = bytes(length)
     async with serving(tmp_path, bytes(spoiled)) as server:
-        shown = opened(await server.get(f"/{NAME}/full/300,/0/default.png"))
+        shown = decode_image(await server.get(f"/{NAME}/full/300,/0/default.png"))
         wanted = np.asarray(Image.fromarray(pixels).resize(shown.size, Image.Resampling.LANCZOS))
         assert psnr(np.asarray(shown), wanted) > 30
-        region = opened(await server.get(f"/{NAME}/101,99,800,600/400,300/90/default.jpg"))
+        region = decode_image(await server.get(f"/{NAME}/101,99,800,600/400,300/90/default.jpg"))
         cut = Image.fromarray(pixels[99:699, 101:901]).resize((400, 300), Image.Resampling.LANCZOS)
         assert psnr(np.asarray(region), np.rot90(np.asarray(cut), -1)) > 30
         assert_problem(await server.get(f"/{NAME}/101,99,80,60/max/0/default.jpg"), 422)
@@ -280,7 +280,7 @@ async def test_pages_are_no_levels_unless_they_say_so(tmp_path: Path, pixels: Pi
         file, "TIFF", save_all=True, append_images=[Image.fromarray(small)], tile=(128, 128)
     )
     async with serving(tmp_path, file.getvalue()) as server:
-        shown = opened(await server.get(f"/{NAME}/full/300,/0/default.png"))
+        shown = decode_image(await server.get(f"/{NAME}/full/300,/0/default.png"))
         wanted = np.asarray(Image.fromarray(pixels).resize(shown.size, Image.Resampling.LANCZOS))
         assert psnr(np.asarray(shown), wanted) > 30
 
@@ -313,7 +313,7 @@ async def test_a_tile_that_is_not_what_the_directory_says_is_refused_or_decoded(
     async with serving(tmp_path, bytes(data)) as server:
         response = await server.get(tile(1, 1)[0])
         if wrong == "cut short":  # what is there of it can be decoded, and is a whole JPEG then
-            assert opened(response).size == (128, 128)
+            assert decode_image(response).size == (128, 128)
             return
         assert_problem(response, 422)
         if wrong in {"no JPEG", "other size"}:
@@ -337,7 +337,9 @@ async def test_a_replaced_original_gives_its_new_tiles(tmp_path: Path, pixels: P
         after = await server.get(tile(1, 1)[0])
         assert engine(after) == "tile"
         assert after.headers["etag"] != before.headers["etag"]
-        assert psnr(np.asarray(opened(after)), expected(pixels[::-1], 1, 1, (128, 128), 1)) > 25
+        assert (
+            psnr(np.asarray(decode_image(after)), expected(pixels[::-1], 1, 1, (128, 128), 1)) > 25
+        )
 
 
 async def test_a_turned_tiff_is_served_upright(tmp_path: Path, pixels: Pixels) -> None:
@@ -347,8 +349,8 @@ async def test_a_turned_tiff_is_served_upright(tmp_path: Path, pixels: Pixels) -
     data = pictures.tiff(image, compression="jpeg", Q=90, **options)
     upright = np.rot90(pixels, -1)
     async with serving(tmp_path, data) as server:
-        shown = opened(await server.get(f"/{NAME}/0,0,903,1203/226,301/0/default.jpg"))
+        shown = decode_image(await server.get(f"/{NAME}/0,0,903,1203/226,301/0/default.jpg"))
         wanted = Image.fromarray(upright).resize((226, 301), Image.Resampling.LANCZOS)
         assert psnr(np.asarray(shown), np.asarray(wanted)) > 26
-        region = opened(await server.get(f"/{NAME}/128,128,128,128/max/0/default.jpg"))
+        region = decode_image(await server.get(f"/{NAME}/128,128,128,128/max/0/default.jpg"))
         assert psnr(np.asarray(region), upright[128:256, 128:256]) > 26

@@ -12,8 +12,8 @@ from iiif_server.telemetry.events import Rendered, RenderFailed, WorkerReplaced
 from support.apps import (
     Server,
     assert_problem,
+    decode_image,
     is_running,
-    opened,
     picture,
     running_app,
     settings_below,
@@ -46,13 +46,13 @@ async def test_a_request_survives_the_death_of_its_worker(tmp_path: Path) -> Non
         before = server.services.image_pool.pids
         asking = asyncio.create_task(server.get(SLOW))
         await kill_a_busy_worker(server)
-        assert opened(await asking).width > 2400
-        assert [event.reason for event in server.seen(WorkerReplaced)] == ["died"]
-        assert len(server.seen(Rendered)) == 1
+        assert decode_image(await asking).width > 2400
+        assert [event.reason for event in server.events_of(WorkerReplaced)] == ["died"]
+        assert len(server.events_of(Rendered)) == 1
         assert server.services.image_pool.pids != before
         server.put("disk", "pic.jpg", picture())
         response = await server.get("/disk:pic.jpg/full/50,/0/default.jpg")
-        assert opened(response).size == (50, 38)
+        assert decode_image(response).size == (50, 38)
         assert (await server.status())["pools"]["image"]["replaced"] == 1
 
 
@@ -61,13 +61,13 @@ async def test_a_request_whose_workers_die_twice_is_given_up(tmp_path: Path) -> 
         put_large(server)
         asking = asyncio.create_task(server.get(SLOW))
         await kill_a_busy_worker(server)
-        await async_wait_until(lambda: len(server.seen(WorkerReplaced)) == 1)
+        await async_wait_until(lambda: len(server.events_of(WorkerReplaced)) == 1)
         await kill_a_busy_worker(server)
         assert_problem(await asking, 500, "could not be rendered")
-        assert len(server.seen(RenderFailed)) == 1
+        assert len(server.events_of(RenderFailed)) == 1
         server.put("disk", "pic.jpg", picture())
         response = await server.get("/disk:pic.jpg/full/50,/0/default.jpg")
-        assert opened(response).size == (50, 38)
+        assert decode_image(response).size == (50, 38)
         assert len(server.services.store.paths()) == 1
 
 
@@ -84,7 +84,7 @@ async def test_requests_that_wait_are_not_lost_with_the_worker(tmp_path: Path) -
         ]
         await async_wait_until(lambda: server.services.image_pool.stats.waiting == 3)
         os.kill(server.services.image_pool.pids[0], signal.SIGKILL)
-        assert [opened(await other).width for other in others] == [30, 40, 50]
+        assert [decode_image(await other).width for other in others] == [30, 40, 50]
         assert (await slow).status_code == 200
 
 
@@ -108,7 +108,7 @@ async def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
         server.put("disk", "pic.jpg", picture())
         for _ in range(2):
             assert (await server.get("/disk:pic.jpg/full/50,/0/default.jpg")).status_code == 200
-        assert [event.reason for event in server.seen(WorkerReplaced)] == ["deadline"]
+        assert [event.reason for event in server.events_of(WorkerReplaced)] == ["deadline"]
 
 
 async def test_no_process_is_left_when_the_application_ends(tmp_path: Path) -> None:
@@ -147,4 +147,4 @@ async def test_a_client_who_leaves_harms_no_other(tmp_path: Path, size: str) -> 
         await asyncio.sleep(0.02)
         first.cancel()
         assert (await second).status_code == 200
-        assert len(server.seen(Rendered)) == 1
+        assert len(server.events_of(Rendered)) == 1

@@ -20,8 +20,8 @@ from iiif_server.cli import main
 from iiif_server.composition.components import open_fetcher, open_sources
 from support.apps import (
     Process,
+    decode_image,
     is_running,
-    opened,
     picture,
     running_app,
     running_process,
@@ -386,11 +386,11 @@ class TestSign:
             information = answer().json()
             assert (information["width"], information["type"]) == (200, "ImageService3")
             tile = httpx.get(f"{information['id']}/full/50,/0/default.jpg")
-            assert opened(tile).size == (50, 38)
+            assert decode_image(tile).size == (50, 38)
             assert answer("--version", "2.1").json()["@id"].startswith(f"{process.base}/iiif/2/")
             request = ("--request", "full/40,/0/default.jpg")
-            assert opened(answer(*request)).size == (40, 30)
-            assert opened(answer("--version", "2.1", *request)).size == (40, 30)
+            assert decode_image(answer(*request)).size == (40, 30)
+            assert decode_image(answer("--version", "2.1", *request)).size == (40, 30)
             assert httpx.get(f"{process.base}/disk:a/1.jpg/info.json").status_code == 403
 
     def test_a_request_that_can_only_be_refused_is_not_signed(self, tmp_path: Path) -> None:
@@ -515,7 +515,7 @@ class TestSign:
 
 def ended(process: Process, number: signal.Signals) -> tuple[int, float, list[int]]:
     """The exit code after a signal, the seconds until then, and the processes that are left."""
-    children = process.children()
+    children = process.descendants()
     assert len(children) >= 2
     started = time.monotonic()
     process.popen.send_signal(number)
@@ -535,7 +535,7 @@ class TestServe:
             information = httpx.get(f"{process.base}/disk:pic.jpg/info.json").json()
             assert information["id"] == f"{process.base}/disk:pic.jpg"
             image = httpx.get(f"{process.base}/disk:pic.jpg/full/50,/0/default.jpg")
-            assert opened(image).size == (50, 38)
+            assert decode_image(image).size == (50, 38)
             assert ended(process, signal.SIGTERM)[::2] == (0, [])
             output, _ = process.popen.communicate()
         assert f"{process.base}/ " in output
@@ -570,7 +570,7 @@ class TestServe:
                     process.popen.send_signal(signal.SIGTERM)
                     return await request
 
-            assert opened(asyncio.run(asking())).width > 1600
+            assert decode_image(asyncio.run(asking())).width > 1600
             assert process.popen.wait(15) == 0
 
     def test_host_and_port_of_the_settings_and_of_the_environment(self, tmp_path: Path) -> None:

@@ -458,7 +458,7 @@ ALL_OF_IT = {
 
 
 def made(kind: str, changes: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    return [item for item in CHART.rendered(changes) if item["kind"] == kind]
+    return [item for item in CHART.render(changes) if item["kind"] == kind]
 
 
 def pod(changes: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -468,7 +468,7 @@ def pod(changes: dict[str, Any] | None = None) -> dict[str, Any]:
 
 def test_the_chart_makes_what_is_asked_for_and_no_more() -> None:
     def kinds(changes: dict[str, Any]) -> list[str]:
-        return sorted(item["kind"] for item in CHART.rendered(changes))
+        return sorted(item["kind"] for item in CHART.render(changes))
 
     claims = ["PersistentVolumeClaim", "PersistentVolumeClaim"]
     least = ["ConfigMap", "Deployment", *claims, "PodDisruptionBudget", "Service"]
@@ -632,7 +632,7 @@ def test_the_cache_of_the_chart_has_room_for_what_may_be_kept() -> None:
 
 def test_a_monitor_without_a_token_is_refused() -> None:
     with pytest.raises(ValueError, match="IIIF_METRICS__TOKEN"):
-        CHART.rendered({"metrics": {"serviceMonitor": {"enabled": True}}})
+        CHART.render({"metrics": {"serviceMonitor": {"enabled": True}}})
 
 
 def test_the_chart_is_of_this_version() -> None:

@@ -26,8 +26,8 @@ from iiif_server.iiif.versions import V3
 from iiif_server.settings import load_settings
 from support.apps import picture, running_app
 from support.disks import small_disk
-from support.pages import bundle
-from support.presentation import read_by_prezi
+from support.pages import write_bundle
+from support.presentation import parse_with_prezi
 
 BASE = "https://static.example.org/iiif"
 KEY = "a-key-of-these-tests-with-enough-letters"
@@ -97,7 +97,7 @@ def test_documents_name_the_address_at_which_they_will_be(config: Path, target: 
     assert information["id"] == f"{BASE}/disk/a.jpg"
     assert (information["profile"], information["width"]) == ("level0", 700)
     manifest = json.loads((folder / "manifest.json").read_text())
-    read_by_prezi(manifest)
+    parse_with_prezi(manifest)
     assert manifest["id"] == f"{BASE}/disk/a.jpg/manifest.json"
     body = manifest["items"][0]["items"][0]["items"][0]["body"]
     assert body["service"] == [
@@ -110,7 +110,7 @@ def test_documents_name_the_address_at_which_they_will_be(config: Path, target: 
 def test_manifests_of_the_older_version_name_its_service(config: Path, target: Path) -> None:
     assert export(config, target, "--version", "2.1", "disk:small.jpg").exit_code == 0
     manifest = json.loads((target / "disk/small.jpg/manifest.json").read_text())
-    read_by_prezi(manifest)
+    parse_with_prezi(manifest)
     body = manifest["items"][0]["items"][0]["items"][0]["body"]
     assert body["service"][0]["@type"] == "ImageService2"
     assert (target / body["id"].removeprefix(f"{BASE}/")).is_file()
@@ -255,7 +255,7 @@ class TestPage:
     def test_it_shows_the_files_beside_it(
         self, config: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(exporting, "BUNDLE", bundle(tmp_path / "bundle"))
+        monkeypatch.setattr(exporting, "BUNDLE", write_bundle(tmp_path / "bundle"))
         assert export(config, target, "disk:a.jpg").exit_code == 0
         page = (target / "disk/a.jpg/index.html").read_text()
         assert '<script src="../../openseadragon.min.js">' in page

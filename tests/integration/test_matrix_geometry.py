@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from iiif_server.images.limits import LimitsOptions
 from iiif_server.images.pyramid_options import PyramidOptions
-from support.apps import Server, opened, running_app, settings_below
+from support.apps import Server, decode_image, running_app, settings_below
 from support.matrix.jpegs import Jpeg
 from support.matrix.png_kinds import png
 from support.matrix.views import SIDE, servers
@@ -101,7 +101,7 @@ async def shown(
 ) -> NDArray[Any]:
     place, up = ",".join(map(str, region)), "^" if size[0] > region[2] else ""
     answer = await server.get(f"/disk:{name}/{place}/{up}{size[0]},{size[1]}/0/default.{format_}")
-    return np.asarray(opened(answer).convert("L"))
+    return np.asarray(decode_image(answer).convert("L"))
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -143,7 +143,8 @@ async def test_whole_images_of_any_size_agree(name: str, pair: tuple[Server, Ser
     for server in pair:
         for view in (*views, "thumbnail", "preview"):
             by = off(
-                np.asarray(opened(await server.get(f"/disk:{name}/{view}")).convert("L")), WHOLE
+                np.asarray(decode_image(await server.get(f"/disk:{name}/{view}")).convert("L")),
+                WHOLE,
             )
             if by > NEAR:
                 wrong[server.settings.pyramids.enabled, view] = by
@@ -165,7 +166,7 @@ async def test_limited_images_and_their_smaller_tiles_lie_right(
     async with running_app(settings) as server:
         server.put("disk", "png", ORIGINALS["png"]())
         whole = np.asarray(
-            opened(await server.get("/disk:png/full/max/0/default.jpg")).convert("L")
+            decode_image(await server.get("/disk:png/full/max/0/default.jpg")).convert("L")
         )
         assert whole.shape == (225, 300)
         assert off(whole, WHOLE) <= NEAR

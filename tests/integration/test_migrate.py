@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from iiif_server.cli import main
 from iiif_server.commands.migrate import convert, write
 from iiif_server.settings import load_settings
-from support.apps import opened, picture, running_app
+from support.apps import decode_image, picture, running_app
 from support.migration import NHM
 from support.upstream import running_upstream, send
 
@@ -137,7 +137,7 @@ class TestAddresses:
                 information = await server.get_raw(f"{path}/info.json".encode())
                 document = information.json()
                 assert document.get("id", document.get("@id")) == f"http://test{path}"
-            opened(await server.get("/iiif/2/a/1.jpg/full/pct:50/0/default.jpg"))
+            decode_image(await server.get("/iiif/2/a/1.jpg/full/pct:50/0/default.jpg"))
             for path, status in (
                 ("/iiif/2/ms:1234.jpg/info.json", 404),
                 ("/iiif/2/project1:ms:1234.jpg/info.json", 200),
@@ -147,7 +147,7 @@ class TestAddresses:
             ):
                 assert (await server.get(path)).status_code == status, path
             if kind == "cantaloupe":
-                largest = opened(await server.get("/iiif/3/a/1.jpg/full/max/0/default.jpg"))
+                largest = decode_image(await server.get("/iiif/3/a/1.jpg/full/max/0/default.jpg"))
                 assert largest.width * largest.height <= 10_000
 
     async def test_short_addresses_have_long_ones(self, tmp_path: Path) -> None:
@@ -156,12 +156,14 @@ class TestAddresses:
         write(convert(old), target, force=False)
         async with running_app(load_settings(target)) as server:
             server.put("project1", "1.jpg", picture(1000, 800))
-            thumbnail = opened(await server.get("/project1:1.jpg/full/!512,512/0/default.jpg"))
+            thumbnail = decode_image(
+                await server.get("/project1:1.jpg/full/!512,512/0/default.jpg")
+            )
             assert max(thumbnail.size) == 512
             whole = await server.get("/project1:1.jpg/full/max/0/default.jpg")
             assert whole.content == picture(1000, 800)
             fitted = await server.get("/project1:1.jpg/full/!9000,9000/0/default.jpg")
-            assert opened(fitted).size == (1000, 800)
+            assert decode_image(fitted).size == (1000, 800)
             redirect = await server.get("/1.jpg")
             assert redirect.headers["location"] == "http://test/1.jpg/info.json"
             for path in ("thumbnail", "preview", "original"):
@@ -217,7 +219,7 @@ async def test_old_urls_of_a_delegate_with_files_and_urls_work(tmp_path: Path) -
                     document = (await server.get_raw(f"{url}/info.json".encode())).json()
                     assert document.get("width") == width, (url, document)
                     assert document.get("id", document.get("@id")) == f"http://test{url}"
-                opened(await server.get(f"/iiif/2/{name}/full/!50,50/0/default.jpg"))
+                decode_image(await server.get(f"/iiif/2/{name}/full/!50,50/0/default.jpg"))
             for name in ("ms%2F3", "scans:deep/1.jpg", "deep%2F1.jpg"):
                 missing = await server.get_raw(f"/iiif/3/{name}/info.json".encode())
                 assert missing.status_code == 404

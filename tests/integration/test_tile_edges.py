@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from iiif_server.images.limits import LimitsOptions
 from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.plan.encoding import EncodingOptions
-from support.apps import Server, opened, running_app, settings_below
+from support.apps import Server, decode_image, running_app, settings_below
 from support.matrix.jpegs import JFIF, Jpeg, exif
 from support.matrix.png_kinds import png
 from support.tiff_samples import TiffFile
@@ -107,7 +107,7 @@ async def shifts(
         region = ",".join(map(str, box))
         for format_ in formats:
             path = f"{region}/{size[0]},{size[1]}/0/default.{format_}"
-            view = np.asarray(opened(await server.get(f"/disk:{name}/{path}")).convert("L"))
+            view = np.asarray(decode_image(await server.get(f"/disk:{name}/{path}")).convert("L"))
             found[factor, format_] = shift(view.T if upright else view, start, factor)
     return found
 

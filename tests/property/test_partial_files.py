@@ -24,7 +24,7 @@ from iiif_server.plan.render_plan import Engine, RenderPlan, TileToCrop
 from iiif_server.plan.stored_grid import tiles_to_decode
 from support import pictures, tiffs
 from support.partial import PartialFile
-from support.rendering import planned
+from support.rendering import plan_request
 
 MAX = 10**9
 TRUNCATED = "truncated"
@@ -204,7 +204,7 @@ def test_decoders_find_nothing_odd_in_pages_that_they_only_count(
     files: Files, folder: Path, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     (whole := folder / "whole").write_bytes(files[number])
-    plan = planned(whole, "10,10,200,100/50,25/0/default.png", engine=Engine.RASTER)
+    plan = plan_request(whole, "10,10,200,100/50,25/0/default.png", engine=Engine.RASTER)
     parts = PartialFile(folder / "parts", files[number])
     assert render(brought_for(parts, plan)).data == render(plan).data
     assert not [record for record in caplog.records if record.name == "pyvips"]
@@ -229,7 +229,7 @@ def test_decoders_touch_no_byte_that_was_not_brought(
     down = max(1, height * across // width)
     with tempfile.TemporaryDirectory() as folder:
         (whole := Path(folder, "whole")).write_bytes(content)
-        plan = planned(
+        plan = plan_request(
             whole,
             f"{x},{y},{width},{height}/{across},{down}/{last}",
             engine=Engine.RASTER,
@@ -243,7 +243,7 @@ def test_a_worker_does_not_fall_back_to_a_file_that_may_lack_bytes(
     files: Files, folder: Path
 ) -> None:
     (whole := folder / "whole").write_bytes(files[0])
-    plan = planned(whole, "0,0,64,64/64,64/0/default.jpg", engine=Engine.JPEGTRAN)
+    plan = plan_request(whole, "0,0,64,64/64,64/0/default.jpg", engine=Engine.JPEGTRAN)
     plan = replace(plan, tile=TileToCrop(b"no JPEG", plan.operations))
     parts = PartialFile(folder / "parts", files[0])
     with pytest.raises(PartsMissingError):

@@ -19,12 +19,12 @@ from iiif_server.server import respond as responding
 from iiif_server.server.call import IMAGE_PATH, INFORMATION_PATH, ImageCall, parse_call
 from support.apps import (
     Server,
-    lasting,
+    all_routes,
     picture,
     raw_request,
-    routes_of,
     running_app,
     settings_below,
+    stable_headers,
 )
 from support.servers import ADMIN_TOKEN
 
@@ -133,7 +133,7 @@ def scope_of(url: str) -> dict[str, Any]:
 
 def routed(app: FastAPI, scope: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """The route that FastAPI chooses, and the path parameters that it gives to it."""
-    for route in routes_of(app):
+    for route in all_routes(app):
         match, found = route.matches(scope)
         if match is Match.FULL:
             return str(getattr(route, "path", "")), dict(found["path_params"])
@@ -210,7 +210,7 @@ async def test_the_fast_path_and_the_routes_answer_alike(server: Server) -> None
         for other in (again, third, alone):
             assert other.status_code == first.status_code, url
             assert other.content == first.content, url
-            assert lasting(other.headers) == lasting(first.headers), url
+            assert stable_headers(other.headers) == stable_headers(first.headers), url
 
 
 ROUTES = [

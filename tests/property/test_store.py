@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from iiif_server.cache.eviction import Bounds
-from support.stores import IN_MEMORY, Opened, content, key
+from support.stores import IN_MEMORY, OpenStore, content, key
 
 ALL_NAMES = [f"name {number}" for number in range(8)]
 NAMES = st.sampled_from(ALL_NAMES)
@@ -30,7 +30,7 @@ class Stores(RuleBasedStateMachine):
     @initialize(ttl=st.sampled_from([None, 3600.0]))
     def open(self, ttl: float | None) -> None:
         self.bounds = Bounds(MAX_BYTES, MAX_FILES, ttl, 0.8, min_free=0)
-        self.stores = [Opened(self.folder, self.bounds) for _ in range(2)]
+        self.stores = [OpenStore(self.folder, self.bounds) for _ in range(2)]
 
     @rule(store=STORES, names=st.sets(NAMES, min_size=1), length=LENGTHS)
     def commit(self, store: int, names: set[str], length: int) -> None:
@@ -90,7 +90,7 @@ class Stores(RuleBasedStateMachine):
     @rule(store=STORES)
     def be_killed_and_start_again(self, store: int) -> None:
         ahead = self.stores[store].ahead
-        self.stores[store] = Opened(self.folder, self.bounds, ahead=ahead)
+        self.stores[store] = OpenStore(self.folder, self.bounds, ahead=ahead)
 
     @rule(store=STORES, how=st.integers(0, 9))
     def lose_everything(self, store: int, how: int) -> None:

@@ -1,4 +1,4 @@
-"""The application as its clients see it: in this process, or in one of its own."""
+"""The application under test: in this process, or as a server process."""
 
 import asyncio
 import io
@@ -41,14 +41,17 @@ TURBOJPEG = os.environ.get("IIIF_WORKERS__TURBOJPEG", "auto")
 Kind = TypeVar("Kind", bound=Event)
 
 
-def cutting_engine() -> str:
-    """What makes regions of JPEGs on their grid here: jpegtran, where there is its library."""
+def region_engine() -> str:
+    """Return the engine that crops JPEGs on their MCU grid.
+
+    Jpegtran if its library is installed.
+    """
     return "jpegtran" if jpegtran.available() else "raster"
 
 
 @dataclass(frozen=True)
 class Server:
-    """An application that runs in this process."""
+    """Application that runs in this process."""
 
     app: FastAPI
     client: httpx.AsyncClient
@@ -60,38 +63,38 @@ class Server:
         services: Services = self.app.state.services
         return services
 
-    def seen(self, kind: type[Kind]) -> list[Kind]:
-        """The events of one kind, in the order in which they happened."""
+    def events_of(self, kind: type[Kind]) -> list[Kind]:
+        """Return the events of one class, in order."""
         return [event for event in self.events if isinstance(event, kind)]
 
-    def original(self, type_: str, name: str) -> Path:
-        """Where an original of a type is kept."""
+    def original_path(self, type_: str, name: str) -> Path:
+        """Return the path of an original."""
         return self.settings.source_path / type_ / name
 
     def remove(self, type_: str, name: str) -> None:
-        """Remove an original and what the server knows of it, as if a second had passed."""
-        self.original(type_, name).unlink()
+        """Delete an original, and what the server remembers of its images."""
+        self.original_path(type_, name).unlink()
         self.services.images._images.clear()
 
     def put(self, type_: str, name: str, data: bytes) -> Path:
-        """Keep an original, as an operator would."""
-        path = self.original(type_, name)
+        """Write an original; return its path."""
+        path = self.original_path(type_, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         return path
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
-        """The answer to a GET; `If_None_Match=...` and the like are its headers."""
+        """Send a GET; keyword arguments are header fields (`If_None_Match=...`)."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.client.get(path, headers=named)
 
     async def admin(self, method: str, path: str, **query: str) -> httpx.Response:
-        """The answer to those who run the server."""
+        """Send a request to the admin API, with its token."""
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         return await self.client.request(method, f"/admin{path}", params=query, headers=headers)
 
     async def status(self) -> Any:
-        """What the server says of itself to those who run it."""
+        """Return the document of /admin/status."""
         return (await self.admin("GET", "/status")).raise_for_status().json()
 
     async def get_raw(
@@ -101,12 +104,12 @@ class Server:
         peer: tuple[str, int] = PEER,
         method: str = "GET",
     ) -> httpx.Response:
-        """The answer to a request whose path goes in letter by letter."""
+        """Send a GET whose path is not normalised."""
         return await raw_request(self.app, target, headers, peer, method)
 
 
-def routes_of(app: FastAPI) -> Iterator[BaseRoute]:
-    """All routes of an application in the order in which they are tried, those of routers too."""
+def all_routes(app: FastAPI) -> Iterator[BaseRoute]:
+    """Yield all routes of an application, those of routers included, in matching order."""
     for route in app.routes:
         router: APIRouter | None = getattr(route, "original_router", None)
         yield from [route] if router is None else router.routes
@@ -119,7 +122,7 @@ async def raw_request(
     peer: tuple[str, int] = PEER,
     method: str = "GET",
 ) -> httpx.Response:
-    """What an application answers to a scope that is built as uvicorn would build it."""
+    """Call an application with a scope as uvicorn builds it; return the response."""
     path, _, query = target.partition(b"?")
     scope = {
         "type": "http",
@@ -154,8 +157,8 @@ async def raw_request(
     return httpx.Response(messages[0]["status"], headers=messages[0]["headers"], content=body)
 
 
-def scope_of(path: str) -> dict[str, Any]:
-    """What a GET without a query is for the edge."""
+def get_scope(path: str) -> dict[str, Any]:
+    """Return the ASGI scope of a GET without a query."""
     return {
         "type": "http",
         "http_version": "1.1",
@@ -170,7 +173,7 @@ def scope_of(path: str) -> dict[str, Any]:
 
 
 def settings_below(root: Path, **settings: Any) -> Settings:
-    """Settings for small pools, with all folders below one."""
+    """Return settings for small pools, with all folders below one."""
     small: dict[str, Any] = {
         "source_path": root / "source",
         "cache_path": root / "cache",
@@ -188,31 +191,31 @@ def settings_below(root: Path, **settings: Any) -> Settings:
     return chosen.model_copy(update={"cache": chosen.cache.model_copy(update={"memory_bytes": 0})})
 
 
-async def no_longer_trusted() -> None:
+async def sleep_until_revalidated() -> None:
     """Wait until a version of an original is not taken for the present one without looking."""
     await asyncio.sleep(REVALIDATE_SECONDS)
 
 
-def fetching(**options: Any) -> FetchOptions:
-    """Options under which the upstream may be fetched from, and failures are soon forgotten."""
+def fetch_options(**options: Any) -> FetchOptions:
+    """Return fetch options that allow loopback, and remember no failures."""
     return FetchOptions(**{"allow_networks": LOOPBACK, "failure_ttl": 0.0, **options})
 
 
 def web_settings(root: Path, base: str, **options: Any) -> Settings:
-    """Settings with a type `web`, whose originals are below a URL, and options of `fetch`."""
+    """Return settings with a type `web` whose originals are below a URL, and options of `fetch`."""
     types = {"web": {"source": "web", "url": f"{base}/{{name}}"}}
-    return settings_below(root, types=types, fetch=fetching(**options))
+    return settings_below(root, types=types, fetch=fetch_options(**options))
 
 
-def encoded(url: str | bytes) -> str:
-    """The name of a URL in base 64, padded, as Python's encoder gives it."""
+def base64_identifier(url: str | bytes) -> str:
+    """Return a URL in padded URL-safe base64, as an identifier."""
     data = url if isinstance(url, bytes) else url.encode()
     return urlsafe_b64encode(data).decode("ascii")
 
 
 @asynccontextmanager
 async def running_app(settings: Settings, **transport: Any) -> AsyncIterator[Server]:
-    """The application with its lifespan, and a client of it."""
+    """Run the application with its lifespan, and a client for it."""
     events: list[Event] = []
     app = create_app(settings, events.append)
     async with (
@@ -225,7 +228,7 @@ async def running_app(settings: Settings, **transport: Any) -> AsyncIterator[Ser
 
 
 def assert_problem(response: httpx.Response, code: int, *words: str) -> str:
-    """That an answer is a refusal as all are: a sentence in JSON, for all origins, not kept."""
+    """Assert that a response is a problem: a sentence in JSON, for all origins, not cacheable."""
     assert response.status_code == code, response.text
     assert response.headers["content-type"] == "application/json"
     assert response.headers["access-control-allow-origin"] == "*"
@@ -242,8 +245,8 @@ def assert_problem(response: httpx.Response, code: int, *words: str) -> str:
     return sentence
 
 
-def lasting(headers: httpx.Headers) -> dict[str, str]:
-    """The header fields of an answer that would be the same if it were given again."""
+def stable_headers(headers: httpx.Headers) -> dict[str, str]:
+    """Return the header fields of a response that do not differ between equal responses."""
     return {
         name: value
         for name, value in headers.items()
@@ -252,7 +255,7 @@ def lasting(headers: httpx.Headers) -> dict[str, str]:
 
 
 def picture(width: int = 200, height: int = 150, format_: str = "JPEG", **options: Any) -> bytes:
-    """An image of which no two regions look alike."""
+    """Return an image of which no two regions are alike."""
     red = Image.linear_gradient("L").resize((width, height))
     green = Image.radial_gradient("L").resize((width, height))
     blue = red.rotate(180)
@@ -261,8 +264,8 @@ def picture(width: int = 200, height: int = 150, format_: str = "JPEG", **option
     return file.getvalue()
 
 
-def opened(response: httpx.Response) -> Image.Image:
-    """The image of an answer, decoded."""
+def decode_image(response: httpx.Response) -> Image.Image:
+    """Decode the image of a response with status 200."""
     assert response.status_code == 200, response.text
     image = Image.open(io.BytesIO(response.content))
     image.load()
@@ -271,25 +274,25 @@ def opened(response: httpx.Response) -> Image.Image:
 
 @dataclass(frozen=True)
 class Process:
-    """A server in a process of its own."""
+    """Server in its own process."""
 
     popen: subprocess.Popen[str]
     base: str
 
     def status(self) -> Any:
-        """What it says of itself to those who run it; it must have been given ADMIN_TOKEN."""
+        """Return the document of /admin/status. The server needs ADMIN_TOKEN."""
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         return httpx.get(f"{self.base}/admin/status", headers=headers).raise_for_status().json()
 
-    def await_processes(self, number: int, seconds: float = 60.0) -> None:
+    def wait_for_processes(self, number: int, seconds: float = 60.0) -> None:
         """Wait until so many server processes answer: the first one is ready before the others."""
         deadline = time.monotonic() + seconds
         while len({self.status()["process"] for _ in range(20)}) < number:
             assert time.monotonic() < deadline
 
-    def children(self) -> list[int]:
-        """Its descendants, as far as they run."""
-        return _descendants(self.popen.pid)
+    def descendants(self) -> list[int]:
+        """Return the ids of its running descendants."""
+        return descendants(self.popen.pid)
 
 
 @contextmanager
@@ -299,9 +302,9 @@ def running_process(
     folder: Path | None = None,
     own_group: bool = False,
 ) -> Iterator[Process]:
-    """`iiif-server serve` on a free port, answering; it is ended with the context.
+    """Run `iiif-server serve` on a free port; end it with the context.
 
-    `own_group`: as the leader of a process group, which can be sent signals as a whole.
+    `own_group`: the process leads a process group, to which signals can be sent.
     """
     port = free_port()
     popen = subprocess.Popen(
@@ -315,7 +318,7 @@ def running_process(
     )
     process = Process(popen, f"http://127.0.0.1:{port}")
     try:
-        _await_answer(process)
+        _wait_until_ready(process)
         yield process
     finally:
         if popen.poll() is None:
@@ -323,7 +326,7 @@ def running_process(
         popen.communicate()
 
 
-def _await_answer(process: Process, seconds: float = 60.0) -> None:
+def _wait_until_ready(process: Process, seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if process.popen.poll() is not None:
@@ -337,7 +340,8 @@ def _await_answer(process: Process, seconds: float = 60.0) -> None:
     raise AssertionError("the server does not answer")
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Return the ids of all descendants of a process but zombies."""
     parents: dict[int, int] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
@@ -355,7 +359,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and has not ended."""
+    """Return whether a process exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

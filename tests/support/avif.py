@@ -1,4 +1,4 @@
-"""AVIF collections: images that Pillow's libavif has coded, in a container written by hand."""
+"""AVIF collections: images coded by Pillow's libavif, in a container written by hand."""
 
 import struct
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def collection(images: Sequence[Image.Image], *, primary: int) -> bytes:
-    """An AVIF of these images as items 1, 2, ..., none of them hidden."""
+    """Return an AVIF of these images as items 1, 2, ..., none of them hidden."""
     coded = [_coded(image) for image in images]
     count = len(images)
     kind = _box(b"ftyp", b"avif\0\0\0\0avifmif1miaf")
@@ -47,7 +47,7 @@ def _items(count: int) -> range:
 
 
 def _coded(image: Image.Image) -> tuple[bytes, bytes]:
-    """The av1C box and the data of an image."""
+    """Return the av1C box and the data of an image."""
     file = BytesIO()
     image.save(file, "AVIF", quality=95)
     data = file.getvalue()

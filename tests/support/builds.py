@@ -1,4 +1,4 @@
-"""Looking at the making of pyramids, and holding it up, in an application in this process."""
+"""Observes pyramid builds of an application in this process, and delays them."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from support.apps import Server
 
 
 class Builds:
-    """What a server has its workers build, and a gate before it."""
+    """Parts that a server builds, with a gate that delays them."""
 
     def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         self.parts: list[Part] = []

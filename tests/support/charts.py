@@ -1,6 +1,6 @@
-"""Helm charts, rendered: as much of Go's templates as ours use, and not a bit more.
+"""Renders Helm charts with the subset of Go templates that ours use.
 
-What is not known here raises, so that nothing in a chart goes unseen. Debian has no helm.
+Unknown syntax raises, so nothing in a chart is ignored. Debian has no helm.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _WORD = re.compile(r'\s*("(?:[^"\\]|\\.)*"|`[^`]*`|\(|\)|\||[^\s()|]+)')
 
 @dataclass
 class _Block:
-    """A piece of a template: text, an action, or a condition with what depends on it."""
+    """Piece of a template: text, an action, or a condition with its branches."""
 
     text: str = ""
     action: str = ""
@@ -28,7 +28,7 @@ class _Block:
 
 
 class Chart:
-    """A chart in a folder."""
+    """Chart in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,19 +36,19 @@ class Chart:
         self.values: dict[str, Any] = yaml.safe_load((folder / "values.yaml").read_text())
         self._defined: dict[str, list[_Block]] = {}
         for path in sorted(folder.glob("templates/*.tpl")):
-            self._run(_parsed(path.read_text()), self._scope({}))
+            self._run(_parse(path.read_text()), self._scope({}))
 
-    def rendered(self, changes: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """The objects that the chart makes, with these values over its own."""
+    def render(self, changes: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the objects that the chart creates with these values over its own."""
         objects = []
         for path in sorted(self.folder.glob("templates/*.yaml")):
-            text = self._run(_parsed(path.read_text()), self._scope(changes or {}))
+            text = self._run(_parse(path.read_text()), self._scope(changes or {}))
             objects += [item for item in yaml.safe_load_all(text) if item]
         return objects
 
     def _scope(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            "Values": merged(self.values, changes),
+            "Values": merge_values(self.values, changes),
             "Chart": {"AppVersion": self.about["appVersion"], "Name": self.about["name"]},
             "Release": {"Name": "images", "Service": "Helm", "Namespace": "default"},
         }
@@ -144,13 +144,13 @@ class Chart:
         }
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Values over values, as helm puts them."""
+def merge_values(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge values over values, as helm does."""
     found = dict(below)
     for name, value in above.items():
         known = found.get(name)
         both = isinstance(value, Mapping) and isinstance(known, Mapping)
-        found[name] = merged(known, value) if both else value  # type: ignore[arg-type]
+        found[name] = merge_values(known, value) if both else value  # type: ignore[arg-type]
     return found
 
 
@@ -160,16 +160,16 @@ def _required(message: str, value: Any) -> Any:
     return value
 
 
-def _parsed(text: str) -> list[_Block]:
-    pieces = list(_pieces(text))
-    blocks = _blocks(pieces)
+def _parse(text: str) -> list[_Block]:
+    pieces = list(_split(text))
+    blocks = _parse_blocks(pieces)
     if pieces:
         raise ValueError("an `end` too many")
     return blocks
 
 
-def _pieces(text: str) -> Iterator[_Block]:
-    """Texts and actions in turn, without the space that a `-` takes away."""
+def _split(text: str) -> Iterator[_Block]:
+    """Return texts and actions in turn, without the space that a `-` trims."""
     place, trims = 0, False
     for match in _ACTION.finditer(text):
         between = text[place : match.start()]
@@ -181,16 +181,16 @@ def _pieces(text: str) -> Iterator[_Block]:
     yield _Block(text[place:].lstrip() if trims else text[place:])
 
 
-def _blocks(pieces: list[_Block]) -> list[_Block]:
-    """The blocks up to an `end` or an `else`, which is left."""
+def _parse_blocks(pieces: list[_Block]) -> list[_Block]:
+    """Return the blocks up to an `end` or an `else`, which stays."""
     blocks = []
     while pieces and pieces[0].action not in {"end", "else"}:
         block = pieces.pop(0)
         if block.action.split(" ")[0] in {"if", "with", "define"}:
-            block.inside = _blocks(pieces)
+            block.inside = _parse_blocks(pieces)
             if pieces and pieces[0].action == "else":
                 pieces.pop(0)
-                block.otherwise = _blocks(pieces)
+                block.otherwise = _parse_blocks(pieces)
             if not pieces:
                 raise ValueError(f"no end of {block.action}")
             pieces.pop(0)

@@ -1,4 +1,4 @@
-"""Applications with types of several settings, and what their answers look like."""
+"""Applications with types of several colour settings, and the colours of their responses."""
 
 import io
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from PIL import Image
 
 from iiif_server.images.pyramid_options import PyramidOptions
 from support import pictures
-from support.apps import Server, opened, running_app, settings_below
+from support.apps import Server, decode_image, running_app, settings_below
 
 SIZE, SIDE = (512, 384), 128
 ANSWERS = {
@@ -46,13 +46,13 @@ def jpeg(pixels: pictures.Pixels | Image.Image, **options: Any) -> bytes:
 
 
 def profile(answer: httpx.Response) -> bytes | None:
-    found: bytes | None = opened(answer).info.get("icc_profile")
+    found: bytes | None = decode_image(answer).info.get("icc_profile")
     return found
 
 
 def middle(answer: httpx.Response) -> pictures.Floats:
-    """Mean colour of the middle of an answer."""
-    image = opened(answer).convert("RGB")
+    """Return the mean colour of the middle of a response."""
+    image = decode_image(answer).convert("RGB")
     width, height = image.size
     part = image.crop((width // 3, height // 3, 2 * width // 3, 2 * height // 3))
     found: pictures.Floats = np.asarray(part, np.float64).mean(axis=(0, 1))
@@ -60,5 +60,5 @@ def middle(answer: httpx.Response) -> pictures.Floats:
 
 
 def engine(answer: httpx.Response) -> str:
-    """What has made an answer."""
+    """Return the engine that made a response."""
     return str(answer.headers["server-timing"].partition('desc="')[2].partition('"')[0])

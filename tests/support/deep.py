@@ -1,4 +1,4 @@
-"""Files of 16 bits as others read them: PNG by the specification, TIFF by tifffile."""
+"""Readers of 16-bit images: PNG by the specification, TIFF by tifffile."""
 
 import io
 import struct
@@ -14,16 +14,16 @@ _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 
 
 def samples_of(data: bytes) -> Array:
-    """Rows, columns, samples of a PNG or TIFF, in 8 or 16 bits."""
+    """Return the samples of a PNG or TIFF (rows, columns, channels), in 8 or 16 bits."""
     if data.startswith(b"\x89PNG"):
-        return _png(data)
+        return _read_png(data)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         values = file.pages[0].asarray()
     return values if values.ndim > 2 else values[:, :, None]
 
 
-def _png(data: bytes) -> Array:
-    """ISO 15948, 9: what filters have taken from each byte is added again."""
+def _read_png(data: bytes) -> Array:
+    """Undo the filters (ISO 15948, 9)."""
     packed, at = b"", 8
     while at < len(data):
         length, name = struct.unpack_from(">I4s", data, at)
@@ -41,14 +41,14 @@ def _png(data: bytes) -> Array:
         for at, value in enumerate(line):
             left = line[at - step] if at >= step else 0
             corner = above[at - step] if at >= step else 0
-            line[at] = (value + _predicted(raw[start], left, above[at], corner)) & 0xFF
+            line[at] = (value + _predict(raw[start], left, above[at], corner)) & 0xFF
         rows.append(bytes(line))
         above = line
     values = np.frombuffer(b"".join(rows), f">u{depth // 8}")
     return values.reshape(height, width, -1).astype(f"u{depth // 8}")
 
 
-def _predicted(kind: int, left: int, above: int, corner: int) -> int:
+def _predict(kind: int, left: int, above: int, corner: int) -> int:
     if kind < 4:
         return (0, left, above, (left + above) // 2)[kind]
     distances = [abs(above - corner), abs(left - corner), abs(left + above - 2 * corner)]

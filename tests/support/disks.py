@@ -1,4 +1,4 @@
-"""A small disk of its own, to be filled and made read-only."""
+"""Small disk that tests fill and make read-only."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import pytest
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """A file system in memory; the folder is where it is mounted."""
+    """File system in memory (tmpfs), mounted at a folder."""
 
     folder: Path
 
@@ -22,33 +22,33 @@ class SmallDisk:
 
     @property
     def free(self) -> int:
-        """In bytes."""
+        """Return the free space in bytes."""
         status = os.statvfs(self.folder)
         return status.f_bavail * status.f_frsize
 
     def fill(self, leave: int = 0) -> None:
-        """Take all space but so many bytes, as another user of the disk would."""
+        """Fill the disk but for so many bytes, as another user would."""
         chunk = bytes(1 << 12)
         with contextlib.suppress(OSError), self._ballast.open("ab", buffering=0) as file:
             while self.free > leave:
                 file.write(chunk)
 
     def empty(self) -> None:
-        """Give that space back."""
+        """Free that space again."""
         self._ballast.unlink()
 
     def make_read_only(self) -> None:
-        """Refuse every write; no file may be open for writing."""
+        """Mount the disk read-only; no file may be open for writing."""
         _run("mount", "-o", "remount,ro", str(self.folder))
 
     def make_writable(self) -> None:
-        """Take writes again."""
+        """Mount the disk writable again."""
         _run("mount", "-o", "remount,rw", str(self.folder))
 
 
 @contextlib.contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[SmallDisk]:
-    """A disk of this size, mounted at a new folder; it goes with the context."""
+    """Mount a disk of this size at a new folder until the context closes."""
     folder.mkdir()
     try:
         _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder))

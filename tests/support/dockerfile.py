@@ -1,4 +1,4 @@
-"""The Dockerfile, read."""
+"""Parser of the Dockerfile."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The instructions of the Dockerfile and what they are given, comments left out."""
+    """Return the instructions of the Dockerfile with their arguments, without comments."""
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#"))
     joined = re.sub(r"\\\n\s*", "", text)

@@ -1,4 +1,4 @@
-"""What eviction selects among entries."""
+"""Selection of entries for eviction."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ def victims(
     now: float,
     expected: tuple[int, int] | None = None,
 ) -> list[Candidate]:
-    """The entries that go, the least recently used first; all are `expected` unless said so."""
+    """Return the entries to evict, least recently used first; all are `expected` by default."""
     usual = sum(entry.size for entry in entries), len(entries)
     selection = Selection(bounds, now, expected or usual)
     for entry in entries:

@@ -1,4 +1,4 @@
-"""A pyramidal TIFF of a gigapixel, laid out as libtiff does: tiles, then directory, then values."""
+"""Pyramidal TIFF of a gigapixel, laid out as libtiff does: tiles, then directory, then values."""
 
 import struct
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _CODES = {_SHORT: "H", _LONG: "I", _LONG8: "Q"}
 
 
 def gigapixel(path: Path, *, big: bool, side: int = SIDE) -> bytes:
-    """Write the file; the JPEG that is each of its tiles."""
+    """Write the file; return the JPEG that each of its tiles contains."""
     tile = pictures.jpeg(pictures.smooth(TILE, TILE), quality=30)
     head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0)
     pointer = 8 if big else 4
@@ -69,7 +69,7 @@ def _tags(
 def _directory(
     tags: dict[int, tuple[int, list[int]]], place: int, *, big: bool
 ) -> tuple[bytes, int]:
-    """A directory at a place with its values behind it, and the place of the next one's offset."""
+    """Return a directory with its values behind it, and the place of the next one's offset."""
     count, wide, inline = ("Q", "Q", 8) if big else ("H", "I", 4)
     size = struct.calcsize(f"<{count}") + len(tags) * (20 if big else 12)
     at = place + size + inline

@@ -1,4 +1,4 @@
-"""By how much a process grows over a job. Linux only."""
+"""Memory growth of a process during a job. Linux only."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -13,8 +13,8 @@ from iiif_server.codecs.libturbojpeg import library_report
 from iiif_server.plan.jobs import TURBOJPEG_OFF
 
 
-def growth(function: Callable[[Any], Any], argument: Any) -> int:
-    """Bytes by which the peak of a fresh worker process rises over one job."""
+def measure_growth(function: Callable[[Any], Any], argument: Any) -> int:
+    """Return the bytes by which a job raises the peak memory of a fresh worker process."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     chosen = library_report().path or TURBOJPEG_OFF
@@ -35,11 +35,11 @@ def _work(
 ) -> None:
     prepare_process(1, 1, turbojpeg)
     pyvips.Image.black(8, 8).jpegsave_buffer()  # what is loaded once is no part of a job
-    before = _highest()
+    before = _peak_memory()
     function(argument)
-    report.send(_highest() - before)
+    report.send(_peak_memory() - before)
 
 
-def _highest() -> int:
+def _peak_memory() -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

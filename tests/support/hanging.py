@@ -37,26 +37,26 @@ Folding = Literal["nothing", "case", "normalisation", "both"]
 
 @dataclass
 class HangingMount:
-    """The file system, mounted at a folder."""
+    """File system, mounted at a folder."""
 
     folder: Path
     process: "subprocess.Popen[str]"
 
     def hang(self) -> None:
-        """Answer nothing from now on.
+        """Stop answering.
 
-        It has stopped when this returns: if it took one more request, no signal would end the
-        process that waits for the answer.
+        The process has stopped when this returns: if it read one more request, no signal would end
+        the process that waits for the answer.
         """
         self.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
-    def answer(self) -> None:
-        """Answer again, also what was asked meanwhile."""
+    def resume(self) -> None:
+        """Answer again, also the requests that wait."""
         self.process.send_signal(signal.SIGCONT)
 
     def abort(self) -> None:
-        """End the connection: whatever waits for an answer gets an error."""
+        """Close the connection: waiting requests fail with an error."""
         self.process.kill()
         self.process.wait()
         if self.process.stdout is not None:
@@ -67,7 +67,7 @@ class HangingMount:
 def hanging_mount(
     folder: Path, files: Mapping[str, bytes], *, folds: Folding = "nothing"
 ) -> Iterator[HangingMount]:
-    """A mount that answers, with these files; it goes with the context, whatever waits for it.
+    """Mount these files until the context closes, whatever waits for them.
 
     `folds`: names that differ in case, Unicode normalisation or both (as on macOS) are one file.
     """
@@ -111,7 +111,7 @@ class _FileSystem:
     """Names of the same key are one file."""
 
     def serve(self) -> None:
-        """Answer until the connection ends."""
+        """Answer requests until the connection is closed."""
         while True:
             try:
                 data = os.read(self.descriptor, 1 << 20)
@@ -127,7 +127,7 @@ class _FileSystem:
                     os.write(self.descriptor, head + body)
 
     def answer(self, request: _Request) -> tuple[int, bytes]:
-        """The errno and the body of an answer."""
+        """Return the errno and the body of an answer."""
         match request.code:
             case code if code == _INITIALISE:
                 body = _INIT.pack(7, 31, 1 << 17, 0, 16, 12, 1 << 17, 1, 32, 0, 0, *[0] * 7)
@@ -160,7 +160,7 @@ class _FileSystem:
         return 0, body
 
     def attributes(self, node: int) -> bytes:
-        """What is known of a file, or of the folder."""
+        """Return the attributes of a file, or of the folder."""
         folder = node == _ROOT
         size = 0 if folder else len(self.files[node][1])
         mode = stat.S_IFDIR | 0o755 if folder else stat.S_IFREG | 0o644
@@ -168,7 +168,7 @@ class _FileSystem:
         return _ATTRIBUTES.pack(node, size, 8, *times, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
 
     def listing(self) -> bytes:
-        """The entries of the folder."""
+        """Return the entries of the folder."""
         entries = b""
         for node, (name, _) in self.files.items():
             encoded = name.encode()

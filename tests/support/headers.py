@@ -1,4 +1,4 @@
-"""The header of an image, of which tests change what they are about."""
+"""Image header that tests change with `replace`."""
 
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile

@@ -1,4 +1,4 @@
-"""A HEIC of 48 x 24 pixels, as x265 wrote it: no encoder of HEVC is a dependency of the tests."""
+"""HEIC of 48 x 24 pixels, as x265 wrote it: the tests depend on no HEVC encoder."""
 
 import base64
 import struct
@@ -27,7 +27,7 @@ def of_two(*, primary: int) -> bytes:
 
 
 def with_code_points(primaries: int, transfer: int) -> bytes:
-    """The same pixels, and a colr box with these code points (nclx) for both of its items."""
+    """Return the same pixels with a colr box (nclx) of these code points for both items."""
     box = struct.pack(">I4s4sHHHB", 19, b"colr", b"nclx", primaries, transfer, 6, 0x80)
     properties, uses = HALVES.index(b"ipco") - 4, HALVES.index(b"ipma") - 4
     old = HALVES[uses : HALVES.index(b"iref") - 4]

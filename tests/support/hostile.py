@@ -1,4 +1,4 @@
-"""Originals that mean harm, each small and made by code: bombs, loops, lies and disguises."""
+"""Hostile originals, each small and generated: bombs, loops, contradictions and disguises."""
 
 import struct
 import zlib
@@ -14,30 +14,33 @@ from support.pictures import photograph
 
 
 def jpeg_segment(marker: int, content: bytes) -> bytes:
-    """One segment of a JPEG."""
+    """Return one segment of a JPEG."""
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
 def jpeg_of_many_scans(scans: int, *, side: int = 64) -> bytes:
-    """A progressive JPEG whose last scan is repeated: each costs a pass over the coefficients."""
+    """Return a progressive JPEG whose last scan is repeated.
+
+    Each costs a pass over the coefficients.
+    """
     data = pictures.jpeg(photograph(side, side), progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + b"\xff\xd9"
 
 
 def with_frame(data: bytes, width: int, height: int) -> bytes:
-    """The JPEG with other dimensions in its frame header."""
+    """Return the JPEG with other dimensions in its frame header."""
     at = next(data.index(bytes((0xFF, sof))) for sof in (0xC0, 0xC2) if bytes((0xFF, sof)) in data)
     return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
 
 
 def progressive(side: int = 64) -> bytes:
-    """A progressive JPEG."""
+    """Return a progressive JPEG."""
     return pictures.jpeg(photograph(side, side), progressive=True)
 
 
 def jpeg_with_two_frames() -> bytes:
-    """A JPEG with a frame header for the probe and another for the decoder."""
+    """Return a JPEG with one frame header for the inspection and another for the decoder."""
     data = pictures.jpeg(photograph(64, 64))
     at = data.index(b"\xff\xc0")
     end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -46,12 +49,12 @@ def jpeg_with_two_frames() -> bytes:
 
 
 def after_start(data: bytes, inserted: bytes) -> bytes:
-    """The JPEG with bytes behind its SOI."""
+    """Return the JPEG with bytes after its SOI."""
     return data[:2] + inserted + data[2:]
 
 
 def jpeg_thumbnail_truncated() -> bytes:
-    """A JPEG that ends in its middle, but has the end marker of its thumbnail before."""
+    """Return a JPEG cut in its middle, after the end marker of its thumbnail."""
     thumbnail = pictures.jpeg(photograph(32, 24))
     data = after_start(pictures.jpeg(photograph()), jpeg_segment(0xE1, b"Thumbs" + thumbnail))
     return data[: len(data) * 3 // 4]
@@ -61,7 +64,7 @@ def jpeg_thumbnail_truncated() -> bytes:
 
 
 def png_chunk(name: bytes, content: bytes) -> bytes:
-    """One chunk of a PNG, with its checksum."""
+    """Return one chunk of a PNG, with its checksum."""
     return (
         struct.pack(">I", len(content))
         + name
@@ -71,20 +74,20 @@ def png_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def png_of(*chunks: bytes) -> bytes:
-    """A PNG of these chunks."""
+    """Return a PNG of these chunks."""
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + png_chunk(b"IEND", b"")
 
 
 def png_header(
     width: int, height: int, bits: int = 8, colour: int = 0, interlaced: int = 0
 ) -> bytes:
-    """The IHDR chunk."""
+    """Return the IHDR chunk."""
     content = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
     return png_chunk(b"IHDR", content)
 
 
 def packed_zeros(length: int) -> bytes:
-    """So many zeros, compressed as well as it goes (RFC 1950); in next to no time."""
+    """Return so many zeros as a zlib stream of the best compression (RFC 1950), quickly."""
     pieces, rest = divmod(length, 1 << 20)
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     piece = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -94,7 +97,7 @@ def packed_zeros(length: int) -> bytes:
 
 
 def png_bomb(width: int, height: int, *, interlaced: int = 0) -> bytes:
-    """A gray PNG of zeros, complete."""
+    """Return a complete gray PNG of zeros."""
     return png_of(
         png_header(width, height, 8, 0, interlaced),
         png_chunk(b"IDAT", packed_zeros((width + 1) * height)),
@@ -102,14 +105,14 @@ def png_bomb(width: int, height: int, *, interlaced: int = 0) -> bytes:
 
 
 def png_with(chunk: bytes, *, behind: bool = False) -> bytes:
-    """A good PNG with one more chunk, before or behind its pixels."""
+    """Return a valid PNG with one more chunk, before or after its pixels."""
     data = pictures.saved(Image.fromarray(photograph(64, 64)), "PNG")
     at = data.rindex(b"IEND") - 4 if behind else 8 + 25
     return data[:at] + chunk + data[at:]
 
 
 def zipped_text(length: int, name: bytes = b"zTXt") -> bytes:
-    """A chunk of compressed text that unpacks to so many bytes."""
+    """Return a chunk of compressed text that expands to so many bytes."""
     start = {b"zTXt": b"Comment\0\0", b"iCCP": b"icc\0\0", b"iTXt": b"Comment\0\1\0\0\0"}[name]
     return png_chunk(name, start + packed_zeros(length))
 
@@ -122,18 +125,18 @@ _PALETTE = bytes(range(6))
 def gif_frame(
     width: int, height: int, data: bytes = b"\x02\x02\x4c\x01\x00", at: tuple[int, int] = (0, 0)
 ) -> bytes:
-    """A frame; the data are one pixel's by default."""
+    """Return a frame; its data are those of one pixel by default."""
     return b"," + struct.pack("<HHHHB", *at, width, height, 0) + data
 
 
 def gif_of(width: int, height: int, *frames: bytes) -> bytes:
-    """A GIF with a screen of this size and a palette of two colours."""
+    """Return a GIF with a screen of this size and a palette of two colours."""
     screen = struct.pack("<HHBBB", width, height, 0x80, 0, 0)
     return b"GIF89a" + screen + _PALETTE + b"".join(frames) + b";"
 
 
 def gif_lzw_bomb(width: int, height: int) -> bytes:
-    """A GIF of one colour, packed by Pillow: LZW at its best."""
+    """Return a GIF of one colour, compressed by Pillow: the best ratio of LZW."""
     return pictures.saved(Image.new("P", (width, height)), "GIF")
 
 
@@ -144,13 +147,13 @@ TiffTag = tuple[int, int, int, int]
 
 
 def tiff_directory(tags: list[TiffTag], following: int = 0) -> bytes:
-    """One directory of a little-endian TIFF."""
+    """Return one directory of a little-endian TIFF."""
     entries = b"".join(struct.pack("<HHII", *tag) for tag in sorted(tags))
     return struct.pack("<H", len(tags)) + entries + struct.pack("<I", following)
 
 
 def tiff_tags(width: int, height: int, **other: int) -> dict[int, TiffTag]:
-    """The tags of an 8-bit gray TIFF of one strip, whose data begin at 8."""
+    """Return the tags of an 8-bit gray TIFF of one strip, whose data begin at 8."""
     return {
         256: (256, 4, 1, width),
         257: (257, 4, 1, height),
@@ -167,7 +170,7 @@ def tiff_tags(width: int, height: int, **other: int) -> dict[int, TiffTag]:
 def tiff_of(
     tags: dict[int, TiffTag], data: bytes = bytes(64), following: int | None = None
 ) -> bytes:
-    """A TIFF of one directory behind its data."""
+    """Return a TIFF of one directory after its data."""
     data += bytes(len(data) % 2)
     offset = 8 + len(data)
     after = 0 if following is None else following or offset
@@ -175,7 +178,7 @@ def tiff_of(
 
 
 def tiff_chain(directories: int, *, loop: bool = False) -> bytes:
-    """A TIFF of so many equal pages of 8 x 8 pixels; a loop has no last."""
+    """Return a TIFF of so many equal pages of 8 x 8 pixels; `loop` chains the last to the first."""
     tags = list(tiff_tags(8, 8).values())
     size = len(tiff_directory(tags))
     parts = [b"II*\0" + struct.pack("<I", 72) + bytes(64)]
@@ -189,7 +192,7 @@ def tiff_chain(directories: int, *, loop: bool = False) -> bytes:
 def tiff_tiled(
     width: int, height: int, tile: tuple[int, int], count: int = 1, data: bytes = bytes(64)
 ) -> bytes:
-    """A TIFF that says it has tiles of this size."""
+    """Return a TIFF that declares tiles of this size."""
     tags = tiff_tags(width, height)
     for number in (273, 278, 279):
         del tags[number]
@@ -202,24 +205,24 @@ def tiff_tiled(
 
 
 def riff(*chunks: bytes) -> bytes:
-    """A WebP file of these chunks."""
+    """Return a WebP file of these chunks."""
     content = b"WEBP" + b"".join(chunks)
     return b"RIFF" + struct.pack("<I", len(content)) + content
 
 
 def riff_chunk(name: bytes, content: bytes) -> bytes:
-    """One chunk of a WebP."""
+    """Return one chunk of a WebP."""
     return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
 
 def webp_canvas(width: int, height: int, flags: int = 0) -> bytes:
-    """A VP8X chunk."""
+    """Return a VP8X chunk."""
     sides = b"".join(struct.pack("<I", side - 1)[:3] for side in (width, height))
     return riff_chunk(b"VP8X", bytes((flags, 0, 0, 0)) + sides)
 
 
 def webp_animation(frames: int, width: int = 16, height: int = 16) -> bytes:
-    """An animated WebP of equal frames."""
+    """Return an animated WebP of equal frames."""
     still = pictures.saved(Image.new("RGB", (16, 16)), "WEBP", lossless=True)[12:]
     frame = bytes(6) + b"\x0f\0\0\x0f\0\0" + b"\x0a\0\0\0" + still
     animation = riff_chunk(b"ANIM", bytes(6))
@@ -230,12 +233,12 @@ def webp_animation(frames: int, width: int = 16, height: int = 16) -> bytes:
 
 
 def jp2_stream(**options: object) -> bytes:
-    """A bare codestream of 64 x 64 pixels."""
+    """Return a codestream of 64 x 64 pixels."""
     return pictures.saved(Image.fromarray(photograph(64, 64)), "JPEG2000", no_jp2=True, **options)
 
 
 def jp2_with_size(data: bytes, **numbers: int) -> bytes:
-    """The codestream with other numbers in its SIZ segment."""
+    """Return the codestream with other numbers in its SIZ segment."""
     places = {
         "width": (8, ">I"),
         "height": (12, ">I"),
@@ -252,21 +255,21 @@ def jp2_with_size(data: bytes, **numbers: int) -> bytes:
 
 
 def jp2_with_style(data: bytes, place: int, value: int) -> bytes:
-    """The codestream with another byte in its COD segment; place 9 is the number of levels."""
+    """Return the codestream with another byte in its COD segment; byte 9 is the level count."""
     changed = bytearray(data)
     changed[data.index(b"\xff\x52") + place] = value
     return bytes(changed)
 
 
 def jp2_segment(marker: int, content: bytes) -> bytes:
-    """A marker segment of a codestream."""
+    """Return a marker segment of a codestream."""
     return struct.pack(">HH", marker, len(content) + 2) + content
 
 
 def jp2_style(
     block: tuple[int, int], levels: int = 5, layers: int = 1, precinct: int | None = None
 ) -> bytes:
-    """The content of a COD segment; sides are exponents of 2."""
+    """Return the content of a COD segment; sides are exponents of 2."""
     precincts = b"" if precinct is None else bytes([precinct << 4 | precinct]) * (levels + 1)
     spatial = bytes([levels, block[0] - 2, block[1] - 2, 0, 1])
     return struct.pack(">BBHB", precinct is not None, 0, layers, 0) + spatial + precincts
@@ -275,8 +278,7 @@ def jp2_style(
 def jp2_of_blocks(
     side: int, style: bytes, *, components: int = 3, tile: int | None = None, of_tiles: bytes = b""
 ) -> bytes:
-    """A codestream of a square image whose packets are all empty; `of_tiles` is in each tile's
-    header."""
+    """Return a codestream of a square image of empty packets; `of_tiles` is in all tile headers."""
     tile = tile or side
     size = struct.pack(">HIIIIIIIIH", 0, side, side, 0, 0, tile, tile, 0, 0, components)
     levels = style[5]
@@ -291,7 +293,7 @@ def jp2_of_blocks(
 
 
 def jp2_with_precincts(levels: int = 5) -> bytes:
-    """A codestream of one tile of 4096 x 4096 pixels that says its precincts are 1 x 1."""
+    """Return a codestream of one tile of 4096 x 4096 pixels that declares precincts of 1 x 1."""
     data = jp2_with_size(jp2_stream(), width=4096, height=4096, tile_width=4096, tile_height=4096)
     at = data.index(b"\xff\x52")
     length = int.from_bytes(data[at + 2 : at + 4], "big")
@@ -306,12 +308,12 @@ def jp2_with_precincts(levels: int = 5) -> bytes:
 
 
 def avif() -> bytes:
-    """An AVIF of 64 x 64 pixels."""
+    """Return an AVIF of 64 x 64 pixels."""
     return pictures.saved(Image.fromarray(photograph(64, 64)), "AVIF", speed=10)
 
 
 def avif_with_size(data: bytes, width: int, height: int) -> bytes:
-    """The AVIF with other dimensions in its `ispe` boxes."""
+    """Return the AVIF with other dimensions in its `ispe` boxes."""
     changed, at = bytearray(data), data.find(b"ispe")
     while at >= 0:
         struct.pack_into(">II", changed, at + 8, width, height)
@@ -326,7 +328,7 @@ def bmp_of(
     width: int, height: int, *, bits: int = 8, compression: int = 0, data: bytes = bytes(64),
     colours: int = 2,
 ) -> bytes:  # fmt: skip
-    """A BMP with a header of 40 bytes and a palette of two colours."""
+    """Return a BMP with a header of 40 bytes and a palette of two colours."""
     header = struct.pack(
         "<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(data), 0, 0, colours, 0
     )
@@ -394,9 +396,9 @@ Bomb: TypeAlias = tuple[int, Callable[[], bytes]]
 
 
 def bombs() -> dict[str, Bomb]:
-    """Files that are much larger than they look, each with the status that it gets.
+    """Return files that decode to far more than their size, each with its expected status.
 
-    Each is made when it is called for.
+    Each is made when it is called.
     """
     good = pictures.jpeg(photograph(64, 64))
     short = jp2_stream()
@@ -492,17 +494,17 @@ def bombs() -> dict[str, Bomb]:
 
 
 def tiff_below_itself() -> bytes:
-    """A TIFF whose first page is below itself."""
+    """Return a TIFF whose first page is its own SubIFD."""
     return tiff_of(tiff_tags(8, 8) | {330: (330, 13, 1, 8 + 64)})
 
 
 def webp_frame() -> bytes:
-    """A chunk with a picture of 16 x 16 pixels."""
+    """Return a chunk with a picture of 16 x 16 pixels."""
     return pictures.saved(Image.new("RGB", (16, 16)), "WEBP")[12:]
 
 
 def jp2_with_layers() -> bytes:
-    """A codestream of 65535 quality layers of small precincts, all of them empty."""
+    """Return a codestream of 65535 quality layers of small, empty precincts."""
     data = bytearray(jp2_with_size(jp2_stream(), width=2048, height=2048, tile_width=2048,
                                    tile_height=2048))  # fmt: skip
     at = data.index(b"\xff\x52")
@@ -514,13 +516,13 @@ def jp2_with_layers() -> bytes:
 
 
 def jp2_of_two_sizes() -> bytes:
-    """A JP2 whose box says 203 x 149 and whose codestream says more."""
+    """Return a JP2 whose box says 203 x 149 and whose codestream says more."""
     data = pictures.saved(Image.fromarray(photograph()), "JPEG2000")
     return jp2_with_size(data, width=20_000, height=20_000, tile_width=20_000, tile_height=20_000)
 
 
 def avif_of_many_items() -> bytes:
-    """An AVIF that says it is put together of 60000 items."""
+    """Return an AVIF that claims a grid of 60000 items."""
     data = bytearray(avif())
     struct.pack_into(">H", data, data.index(b"iinf") + 8, 60_000)
     return bytes(data)

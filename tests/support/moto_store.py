@@ -1,4 +1,4 @@
-"""An S3 store of moto over HTTP, which enforces IAM policies once it is locked."""
+"""S3 store of moto over HTTP, which enforces IAM policies once it is locked."""
 
 import json
 import os
@@ -20,7 +20,7 @@ BUCKET = "scans"
 
 @dataclass(frozen=True)
 class Keys:
-    """An access key."""
+    """Access key."""
 
     key: str
     secret: str
@@ -32,7 +32,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Store:
-    """A store that runs."""
+    """Running store."""
 
     port: int
 
@@ -51,7 +51,10 @@ class Store:
         )
 
     def user(self, name: str, actions: Sequence[str]) -> Keys:
-        """The key of a new user who may do these on everything; before `lock`."""
+        """Create a user with these permissions on everything; return its key.
+
+        Call it before `lock`.
+        """
         iam = self.client("iam")
         iam.create_user(UserName=name)
         if actions:
@@ -62,7 +65,7 @@ class Store:
         return Keys(made["AccessKeyId"], made["SecretAccessKey"])
 
     def lock(self) -> None:
-        """Check the key and the policies of each request from now on."""
+        """Check keys and policies of each request from now on."""
         httpx.post(
             f"{self.url}/moto-api/reset-auth", content=b"0", trust_env=False, verify=TRUST
         ).raise_for_status()
@@ -70,7 +73,7 @@ class Store:
 
 @contextmanager
 def running_store() -> Iterator[Store]:
-    """A store with an empty bucket, in a process of its own."""
+    """Run a store with an empty bucket, in its own process."""
     store = Store(free_port())
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(store.port)],

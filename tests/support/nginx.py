@@ -21,16 +21,16 @@ DEPLOY = Path(__file__).parents[2] / "deploy" / "nginx"
 
 
 @contextlib.contextmanager
-def nginx(
+def running_nginx(
     folder: Path,
     config: str,
     servers: Sequence[ServerProcess],
     cache: Path,
     locations: str = "",
 ) -> Iterator[str]:
-    """Nginx with a configuration of ours and more locations, with ports and folders of the test.
+    """Run nginx with a file of deploy/nginx and more locations, with ports and folders of the test.
 
-    X-Upstream of an answer is the server that has given it.
+    X-Upstream of a response is the server that has answered.
     """
     (folder / "kept").mkdir(parents=True)
     port = free_port()
@@ -110,9 +110,9 @@ def running_site(
     )
     server.start()
     try:
-        with nginx(folder / "nginx", config, [server], folder / "cache", locations) as url:
+        with running_nginx(folder / "nginx", config, [server], folder / "cache", locations) as url:
             yield Site(server, url, folder)
         server.end()
     finally:
-        if server.runs:
+        if server.is_running:
             server.kill()

@@ -1,4 +1,4 @@
-"""Pages with scripts of others that are none: what is tested needs no npm."""
+"""Pages with stand-ins for the scripts of npm, so that tests need no npm."""
 
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,8 +13,8 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;
 """What browsers send as Accept."""
 
 
-def bundle(folder: Path) -> Path:
-    """A bundle of the packages that there are, each with one short script."""
+def write_bundle(folder: Path) -> Path:
+    """Write a bundle with one short script for each package."""
     for name in ("openseadragon/openseadragon.min.js", "swagger-ui-dist/swagger-ui-bundle.js"):
         path = folder / name
         path.parent.mkdir(parents=True)
@@ -24,7 +24,7 @@ def bundle(folder: Path) -> Path:
 
 
 def use_bundle(server: Server, folder: Path) -> None:
-    """Let a server have the bundle in a folder, or none."""
+    """Let a server use the bundle in a folder, or none."""
     files = PageFiles(folder)
     server.app.state.services = replace(
         server.services, files=files, pages=Pages(files.digest, Format.WEBP, "The Collection")
@@ -32,7 +32,7 @@ def use_bundle(server: Server, folder: Path) -> None:
 
 
 class Elements(HTMLParser):
-    """The elements of a page, with their attributes as a browser reads them."""
+    """Elements of a page, with their attributes as a browser reads them."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -43,11 +43,11 @@ class Elements(HTMLParser):
         self.found.append((tag, {name: value or "" for name, value in attrs}))
 
     def all(self, tag: str, attribute: str) -> list[str]:
-        """The values of an attribute of all elements of this name, in order."""
+        """Return an attribute of all elements of this name, in order."""
         found = (attributes for name, attributes in self.found if name == tag)
         return [attributes[attribute] for attributes in found if attribute in attributes]
 
 
-def elements(html: str) -> Elements:
-    """The elements of a page."""
+def parse_elements(html: str) -> Elements:
+    """Parse the elements of a page."""
     return Elements(html)

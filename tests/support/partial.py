@@ -1,4 +1,4 @@
-"""Files of which parts are present; everything else in them is nonsense."""
+"""Partial files: only some extents are present; all other bytes are filler."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ MAX_ROUNDS = 200
 
 @dataclass
 class PartialFile:
-    """A file that gets the bytes of its original as they are needed."""
+    """File that gets the bytes of its original as they are needed."""
 
     path: Path
     data: bytes
@@ -46,7 +46,7 @@ class PartialFile:
         self.present = merge_extents([*self.present, *wider])
 
     def run(self, work: Callable[..., PartialResult[Result]], ahead: int = 0) -> Result:
-        """What a worker makes of the file, as it gets what it needs round by round."""
+        """Run a worker function, fetching what it needs round by round; return its result."""
         for _ in range(MAX_ROUNDS):
             found = work(self.file, present=self.present)
             if not found.needs:

@@ -1,4 +1,4 @@
-"""Pools of worker processes, and jobs that keep their workers busy."""
+"""Worker pools, and jobs that keep their workers busy."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ MODULES = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(TESTS)
 
 
 @asynccontextmanager
-async def opened(
+async def running_pool(
     size: int,
     setup: Setup | None = None,
     *,
@@ -47,33 +47,33 @@ async def opened(
         await pool.close()
 
 
-async def all_gone(pids: Iterable[int]) -> None:
+async def wait_until_dead(pids: Iterable[int]) -> None:
     await async_wait_until(lambda: not any(map(jobs.is_alive, pids)))
 
 
 @dataclass
-class Busy:
-    """Jobs that run until they are told to end, each seen to have begun."""
+class BusyJobs:
+    """Jobs that run until they are released."""
 
     pool: WorkerPool
     folder: Path
     tasks: list[asyncio.Task[int]] = field(default_factory=list)
 
     async def run(self, demand: Demand) -> asyncio.Task[int]:
-        """A job that is running."""
+        """Start a job, and wait until it has begun."""
         begun = self.folder / f"begun{len(self.tasks)}"
-        task = self.waiting(demand, begun)
+        task = self.submit(demand, begun)
         await async_wait_until(begun.exists)
         return task
 
-    def waiting(self, demand: Demand, begun: Path | None = None) -> asyncio.Task[int]:
-        """A job that is asked for, and may have to wait."""
+    def submit(self, demand: Demand, begun: Path | None = None) -> asyncio.Task[int]:
+        """Submit a job, which may have to wait in the queue."""
         marks = (begun or self.folder / f"begun{len(self.tasks)}", self.folder / "go")
         running = self.pool.run(jobs.wait_until, marks, timeout=LONG, demand=demand)
         self.tasks.append(asyncio.create_task(running))
         return self.tasks[-1]
 
     async def end(self) -> None:
-        """Let all end."""
+        """Let all jobs end, and wait for them."""
         (self.folder / "go").touch()
         await asyncio.gather(*self.tasks)

@@ -1,4 +1,4 @@
-"""Manifests and collections as others read them."""
+"""Manifests and collections, parsed by other software."""
 
 import json
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ import iiif_prezi3
 TYPE = 'application/ld+json;profile="http://iiif.io/api/presentation/3/context.json"'
 
 
-def read_by_prezi(document: Mapping[str, Any]) -> Any:
-    """The document as a model of iiif-prezi3, which has to say the same when it is written again.
+def parse_with_prezi(document: Mapping[str, Any]) -> Any:
+    """Parse a document by iiif-prezi3, and assert that it writes the same document again.
 
-    Its models are made of the IIIF consortium's own JSON schema.
+    Its models are generated from the JSON schema of the IIIF consortium.
     """
     content = {name: value for name, value in document.items() if name != "@context"}
     model = getattr(iiif_prezi3, document["type"])(**content)

@@ -1,4 +1,4 @@
-"""Processes for which the permissions of files count, even where tests run as root."""
+"""Processes to which file permissions apply, even where tests run as root."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ a Python that is installed in the home of root.)"""
 
 
 def unprivileged() -> tuple[str, ...]:
-    """What stands in front of a command for which permissions of files count; skips without it."""
+    """Return the prefix of a command that runs without root's privileges; skip without it."""
     if os.geteuid() != 0:
         return ()
     if shutil.which("setpriv") is None:

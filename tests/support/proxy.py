@@ -1,4 +1,4 @@
-"""An outbound HTTP proxy on loopback: forwards requests, opens tunnels, remembers both."""
+"""Outbound HTTP proxy on loopback: forwards requests, opens tunnels, records both."""
 
 import select
 import socket
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 
 class Proxy(ThreadingHTTPServer):
-    """Connects to `hosts` for the names in it: as a proxy that resolves names by itself."""
+    """Proxy that resolves names by `hosts`, as a proxy with its own DNS does."""
 
     daemon_threads = True
     block_on_close = False
@@ -30,7 +30,7 @@ class Proxy(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -76,12 +76,12 @@ class _Handler(BaseHTTPRequestHandler):
                         other[side].sendall(data)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def running_proxy() -> Iterator[Proxy]:
-    """A proxy while the context is open."""
+    """Run a proxy while the context is open."""
     with Proxy() as proxy:
         thread = threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True)
         thread.start()

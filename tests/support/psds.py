@@ -22,7 +22,7 @@ def psd(
     layers: bytes = b"",
     method: int | None = None,
 ) -> bytes:
-    """A file of the samples (rows, columns, channels), as they are to be stored."""
+    """Return a file of the samples (rows, columns, channels), as they are stored."""
     height, width, channels = values.shape
     head = struct.pack(">4sH6xHIIHH", b"8BPS", 1 + big, channels, height, width, bits, mode)
     blocks = b"".join(_resource(number, data) for number, data in (resources or {}).items())
@@ -33,14 +33,14 @@ def psd(
     ]
     table = b""
     if packed:
-        rows = [_packed(row) for row in rows]
+        rows = [_packbits(row) for row in rows]
         table = struct.pack(f">{len(rows)}{'I' if big else 'H'}", *map(len, rows))
     method = int(packed) if method is None else method
     return head + sections + struct.pack(">H", method) + table + b"".join(rows)
 
 
 def layers(count: int, *, bits: int = 8, big: bool = False) -> bytes:
-    """Layer information with this number of layers, negative: the merged image has alpha."""
+    """Return layer information with this number of layers, negative: the merged image has alpha."""
     length = ">Q" if big else ">I"
     if bits == 8:
         return struct.pack(length, 4) + struct.pack(">hH", count, 0) + bytes(4)
@@ -68,8 +68,8 @@ def _row(samples: NDArray[Any], bits: int) -> bytes:
     return samples.astype({8: ">u1", 16: ">u2", 32: ">f4"}[bits]).tobytes()
 
 
-def _packed(row: bytes) -> bytes:
-    """Runs and literals, so that both are used."""
+def _packbits(row: bytes) -> bytes:
+    """Compress a row by runs and literals, so that both are tested."""
     out, at = b"", 0
     while at < len(row):
         run = 1
@@ -84,7 +84,7 @@ def _packed(row: bytes) -> bytes:
 
 
 def palette(*some: Sequence[int]) -> bytes:
-    """256 colours, of which these are the first."""
+    """Return 256 colours that begin with these."""
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(some)] = some
     return colours.T.tobytes()

@@ -1,4 +1,4 @@
-"""A relay in front of a web server: it counts requests and bytes, and forgets neither."""
+"""TCP relay in front of a web server, which counts requests and bytes."""
 
 import re
 import socket
@@ -12,7 +12,7 @@ _REQUEST = re.compile(rb"^(?:GET|HEAD|PUT|POST) [^\r\n]* HTTP/1\.1\r\n", re.MULT
 
 @dataclass
 class Relay:
-    """Passes connections on to a port, byte for byte."""
+    """Relay of connections to a port, byte for byte."""
 
     target: int
     requests: list[str] = field(default_factory=list)
@@ -51,12 +51,12 @@ class Relay:
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self.target)) as server:
-            down = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
+            down = threading.Thread(target=self._forward, args=(server, client), daemon=True)
             down.start()
-            self._pass_on(client, server)
+            self._forward(client, server)
             down.join()
 
-    def _pass_on(self, source: socket.socket, to: socket.socket) -> None:
+    def _forward(self, source: socket.socket, to: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
                 if to.getpeername()[1] == self.target:

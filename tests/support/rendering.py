@@ -1,4 +1,4 @@
-"""From `region/size/rotation/quality.format` to a derivative, without server or pool."""
+"""Derivatives from `region/size/rotation/quality.format`, without server or pool."""
 
 import io
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ BEST = EncodingOptions(jpeg_quality=100, webp_quality=100, avif_quality=95, jp2_
 
 @contextmanager
 def as_worker() -> Iterator[None]:
-    """This process is set up as a worker is; afterwards libvips reads SVG again."""
+    """Set this process up as a worker; afterwards libvips reads SVG again."""
     prepare_process(4, 2)
     try:
         yield
@@ -48,7 +48,7 @@ def as_worker() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A derivative and what made it."""
+    """Derivative, and the engine that made it."""
 
     data: bytes
     planned: Engine
@@ -56,12 +56,12 @@ class Derived:
 
     @property
     def image(self) -> Image.Image:
-        """The derivative as Pillow opens it."""
+        """Return the derivative, opened by Pillow."""
         return Image.open(io.BytesIO(self.data))
 
     @property
     def pixels(self) -> npt.NDArray[np.float64]:
-        """Its RGB samples."""
+        """Return its RGB samples."""
         return np.asarray(self.image.convert("RGB"), np.float64)
 
 
@@ -69,7 +69,7 @@ EVERYTHING = Bounds(formats=frozenset(OriginalFormat), rare=True)
 """Bounds within which all formats are read."""
 
 
-def planned(
+def plan_request(
     path: Path,
     request: str,
     *,
@@ -80,7 +80,7 @@ def planned(
     bounds: Bounds = DEFAULT_BOUNDS,
     page: int = 1,
 ) -> RenderPlan:
-    """The plan for a request such as `0,0,64,64/max/90/gray.jpg`; `engine` overrules the choice."""
+    """Return the plan of a request (`0,0,64,64/max/90/gray.jpg`); `engine` overrides the choice."""
     region, size, rotation, last = request.split("/")
     quality, _, format_ = last.partition(".")
     parsed = ImageRequest(
@@ -108,8 +108,8 @@ def derive(
     bounds: Bounds = DEFAULT_BOUNDS,
     page: int = 1,
 ) -> Derived:
-    """The derivative of a request; the engine is the one that would be chosen, or the one given."""
-    plan = planned(
+    """Render the derivative of a request, by the chosen engine or by the one given."""
+    plan = plan_request(
         path,
         request,
         engine=engine,
@@ -127,7 +127,7 @@ def derive(
 
 
 def decoded_size(data: bytes, format_: Format) -> tuple[int, int]:
-    """Width and height of a derivative, every pixel of which has been decoded."""
+    """Return width and height of a derivative after decoding all its pixels."""
     if format_ is Format.PDF:
         # The one image of the page; its own JPEG stands in the file as it is.
         start, end = data.index(b"\xff\xd8\xff"), data.rindex(b"\xff\xd9") + 2
@@ -138,15 +138,15 @@ def decoded_size(data: bytes, format_: Format) -> tuple[int, int]:
 
 
 def psnr(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    """Peak signal to noise ratio in dB; infinite for equal pixels."""
+    """Return the peak signal to noise ratio in dB; infinite for equal pixels."""
     error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
 def shift(one: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """By how many pixels `one` lies right of and below the reference.
+    """Return by how many pixels `one` is right of and below the reference.
 
-    Least squares on the gradients of the reference (the Lucas-Kanade equations), edges left out.
+    Least squares on the gradients of the reference (the Lucas-Kanade equations), without the edges.
     """
     down = np.gradient(reference, axis=0)[2:-2, 2:-2].ravel()
     right = np.gradient(reference, axis=1)[2:-2, 2:-2].ravel()
@@ -158,17 +158,20 @@ def shift(one: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -> t
     return float((c * p - b * q) / determinant), float((a * q - b * p) / determinant)
 
 
-def written(folder: Path, data: bytes) -> Path:
-    """A file with these bytes, whose name says nothing."""
+def write_file(folder: Path, data: bytes) -> Path:
+    """Write these bytes to a file whose name has no suffix of a format."""
     path = folder / "original"
     path.write_bytes(data)
     return path
 
 
-def check_sides(
+def assert_halves(
     image: OpenImage, at: tuple[int, int], left: tuple[int, ...], right: tuple[int, ...]
 ) -> None:
-    """The two halves of an image have these colours: whole, scaled, and in a part of 16 x 8."""
+    """Assert that both halves of an image have these colours.
+
+    Whole, scaled, and in 16 x 8 pixels.
+    """
     region = f"{at[0]},{at[1]},16,8"
     for format_, near in (("png", 6), ("jpg", 8)):
         for part, size in (("full", "max"), ("full", "16,"), (region, "max")):

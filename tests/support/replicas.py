@@ -1,4 +1,4 @@
-"""Replicas of a server with one bucket for what they make."""
+"""Replicas of a server with one bucket as their shared cache."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +18,7 @@ SETTLE_SECONDS = 60
 
 @dataclass
 class Site:
-    """A bucket, an upstream with large JPEGs, and a folder for replicas."""
+    """Bucket, upstream with large JPEGs, and folder for replicas."""
 
     store: Store
     relay: Relay
@@ -28,9 +28,9 @@ class Site:
     count: int = 0
 
     def replica(self, port: int | None = None, more: str = "", top: str = "") -> ServerProcess:
-        """A further machine: its own disk, the same bucket; `port` is that of another store.
+        """Start a replica with its own disk and the same bucket; `port` is that of another store.
 
-        `more` are settings of the cache, and `top` those of no table.
+        `more` are settings of the cache; `top` are top-level settings.
         """
         self.count += 1
         folder = self.folder / f"replica-{self.count}"
@@ -52,13 +52,13 @@ class Site:
         return [item["Key"] for item in found.get("Contents", ())]
 
     def original(self, name: str, seed: int, width: int = 3000, height: int = 2100) -> None:
-        """An original; that of 6 megapixels gets a pyramid."""
+        """Create an original; one of 6 MP gets a pyramid."""
         self.upstream.replies[f"/{name}"] = send(
             pictures.jpeg(pictures.photograph(width, height, seed=seed))
         )
 
-    def settle(self, server: ServerProcess) -> None:
-        """Wait until all that a replica has made is in the bucket."""
+    def wait_until_uploaded(self, server: ServerProcess) -> None:
+        """Wait until the bucket has all that a replica has rendered."""
 
         def settled() -> bool:
             status = server.status()
@@ -71,7 +71,7 @@ class Site:
 
 @contextmanager
 def running_site(folder: Path) -> Iterator[Site]:
-    """A bucket and an upstream that run; replicas end with the context."""
+    """Run a bucket and an upstream; replicas end with the context."""
     with (
         running_store() as store,
         Relay(store.port).running() as relay,

@@ -1,4 +1,4 @@
-"""Real server processes."""
+"""Server processes."""
 
 import contextlib
 import os
@@ -23,19 +23,21 @@ TRUST = ssl.create_default_context()
 """Read once: httpx would read all certificates anew for each request, for longer than it takes."""
 
 
-def inherited() -> dict[str, str]:
-    """The environment of server processes: no settings but the library that tests run with.
+def server_environment() -> dict[str, str]:
+    """Return the environment of server processes: without settings, except the JPEG library.
 
-    They end without waiting for load balancers.
+    Servers end without draining.
     """
-    kept = {"IIIF_WORKERS__TURBOJPEG"}
-    own = {k: v for k, v in os.environ.items() if k in kept or not k.startswith("IIIF_")}
-    return {"IIIF_HTTP_DRAIN": "0", **own}
+    inherited_settings = {"IIIF_WORKERS__TURBOJPEG"}
+    environment = {
+        k: v for k, v in os.environ.items() if k in inherited_settings or not k.startswith("IIIF_")
+    }
+    return {"IIIF_HTTP_DRAIN": "0", **environment}
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running `iiif-server serve`."""
+    """Running `iiif-server serve`."""
 
     url: str
     source: Path
@@ -52,7 +54,7 @@ def free_port() -> int:
 
 @dataclass
 class ServerProcess:
-    """One `iiif-server serve`, which can be killed and started again on the same folders."""
+    """`iiif-server serve` that can be killed and started again on the same folders."""
 
     folder: Path
     settings: str
@@ -73,20 +75,21 @@ class ServerProcess:
         return self._popen
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
+        """Whether the process exists and has not ended."""
         return self._popen is not None and self._popen.poll() is None
 
     def configure(self, settings: str) -> None:
-        """Write other settings, for when they are read next."""
+        """Write other settings, for the next start or reload."""
         self.settings = settings
-        door = f"admin.token = '{ADMIN_TOKEN}'"
+        admin = f"admin.token = '{ADMIN_TOKEN}'"
         config = self.folder / "settings.toml"
-        config.write_text(f"http_port = {self.port}\n{door}\n{self.settings}")
+        config.write_text(f"http_port = {self.port}\n{admin}\n{self.settings}")
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
         self.configure(self.settings)
-        environment = inherited()
+        environment = server_environment()
         config = str(self.folder / "settings.toml")
         with (self.folder / "log").open("a") as log:
             self._popen = subprocess.Popen(
@@ -105,12 +108,12 @@ class ServerProcess:
         raise AssertionError(self.log)
 
     def end(self) -> None:
-        """As an operator does, who expects no error."""
+        """Stop it by SIGTERM; its exit status must be 0."""
         self.popen.send_signal(signal.SIGTERM)
         assert self.popen.wait(30) == 0, self.log
 
     def kill(self) -> None:
-        """As the kernel does when memory is short: no goodbye."""
+        """Kill it by SIGKILL."""
         self.popen.send_signal(signal.SIGKILL)
         self.popen.wait()
 
@@ -134,7 +137,7 @@ def running_server(
     arguments: Sequence[str] = (),
     startup_seconds: float = _STARTUP_SECONDS,
 ) -> Iterator[Server]:
-    """A server with these settings and a type `pictures` on disk, until the context closes."""
+    """Run a server with these settings and a type `pictures` on disk, until the context closes."""
     port = free_port()
     source = folder / "source" / "pictures"
     source.mkdir(parents=True, exist_ok=True)
@@ -144,14 +147,14 @@ def running_server(
         f'http_port = {port}\n{settings}\n[types.pictures]\nsource = "disk"\n'
     )
     command = [*program, "serve", "--config", str(config), *arguments]
-    with started(
+    with started_process(
         command, port, folder / "log", environment, startup_seconds=startup_seconds
     ) as pid:
         yield Server(f"http://127.0.0.1:{port}", source, folder / "log", pid)
 
 
 @contextlib.contextmanager
-def started(
+def started_process(
     command: Sequence[str],
     port: int,
     log: Path,
@@ -160,13 +163,13 @@ def started(
     startup_seconds: float = _STARTUP_SECONDS,
     folder: Path | None = None,
 ) -> Iterator[int]:
-    """The process of a server, in a working directory, until the context closes."""
+    """Start a server process, in a working directory; stop it when the context closes."""
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**inherited(), **(environment or {})},
+            env={**server_environment(), **(environment or {})},
             cwd=folder,
         )
         try:

@@ -1,4 +1,4 @@
-"""A store of derivatives on a real disk, with a clock that is moved by hand."""
+"""Store of derivatives on a real disk, with a clock that tests set."""
 
 import os
 import time
@@ -18,8 +18,8 @@ IN_MEMORY = 100_000
 
 
 @dataclass
-class Opened:
-    """A store, what it told, and a clock that is moved by hand."""
+class OpenStore:
+    """Store with its events, and a clock that tests set."""
 
     root: Path
     bounds: Bounds = field(default_factory=Bounds)
@@ -39,23 +39,23 @@ class Opened:
     def monotonic(self) -> float:
         return time.monotonic() + self.later
 
-    def draft(self, data: bytes = b"") -> PendingFile:
-        """A file being written."""
-        draft = self.store.reserve()
-        assert draft is not None
-        draft.path.write_bytes(data)
-        return draft
+    def pending_file(self, data: bytes = b"") -> PendingFile:
+        """Return a pending file with this content."""
+        pending_file = self.store.reserve()
+        assert pending_file is not None
+        pending_file.path.write_bytes(data)
+        return pending_file
 
     def put(self, name: str, data: bytes | None = None, group: str = "an original") -> Entry:
-        """Commit what stands for a derivative."""
-        draft = self.draft(content(name) if data is None else data)
-        entry = self.store.commit(key(name, group), draft, "jpg")
-        draft.close()
+        """Commit an entry with this name."""
+        pending_file = self.pending_file(content(name) if data is None else data)
+        entry = self.store.commit(key(name, group), pending_file, "jpg")
+        pending_file.close()
         assert entry is not None
         return entry
 
     def get(self, name: str, group: str = "an original") -> bytes | None:
-        """What is found, if it has not been evicted before it could be read."""
+        """Return the content of an entry; None if it is missing, or evicted before it is read."""
         entry = self.store.find(key(name, group))
         found = None if entry is None else self.store.read(entry, IN_MEMORY)
         if found is None or isinstance(found, bytes):
@@ -63,29 +63,29 @@ class Opened:
         with found:
             return found.read()
 
-    def used(self, name: str, seconds_ago: float) -> None:
-        """Make an entry's last use as long ago."""
+    def set_last_used(self, name: str, seconds_ago: float) -> None:
+        """Set the last use of an entry to so many seconds ago."""
         entry = self.store.find(key(name))
         assert entry is not None
         then = time.time() - seconds_ago
         os.utime(entry.path, (then, then))
 
-    def used_now(self, name: str) -> None:
-        """Make an entry's last use now, by the store's clock; the disk's is another."""
+    def set_last_used_now(self, name: str) -> None:
+        """Set the last use of an entry to now by the store's clock, not the disk's."""
         (path,) = (path for path in self.store.paths() if path.name.startswith(hexadecimal(name)))
         os.utime(path, (self.clock(), self.clock()))
 
 
 def key(name: str, group: str = "an original") -> EntryKey:
-    """The key of what stands for a derivative."""
+    """Return the key of an entry with this name."""
     return EntryKey(hexadecimal(group), hexadecimal(name))
 
 
 def hexadecimal(text: str) -> str:
-    """What stands for the digest of something."""
+    """Return a digest of a text, as entries have."""
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def content(name: str, length: int = 1000) -> bytes:
-    """Bytes that tell the name they are kept under."""
+    """Return bytes that repeat the name of their entry."""
     return (name.encode() * length)[:length]

@@ -1,4 +1,4 @@
-"""TIFFs written by hand, of any kind of sample: no library of the server has a part in them."""
+"""TIFFs written by hand, of any sample type, without any library of the server."""
 
 import struct
 import zlib
@@ -18,7 +18,7 @@ _FRACTIONS = {5, 10}
 
 @dataclass(frozen=True)
 class TiffFile:
-    """A TIFF of one image."""
+    """TIFF of one image."""
 
     values: Array
     """Rows, columns, samples; signed and floating point as they are."""
@@ -50,7 +50,7 @@ class TiffFile:
     """Whether the directory stands before the strips or tiles."""
 
     def write(self, before: bytes = b"") -> bytes:
-        """The file, or the next image of a little-endian file of others."""
+        """Return the file; or append the next image to a little-endian file."""
         start = len(before) or (16 if self.big else 8)
         pieces = [
             b"" if number in self.missing else piece
@@ -67,7 +67,7 @@ class TiffFile:
             directory = self._directory(self._tags(moved, lengths), start)
             return b"II" + struct.pack("<HI", 42, start) + directory + body
         if before:
-            return _following(before, start + len(body)) + body + directory
+            return _append_directory(before, start + len(body)) + body + directory
         mark = b"II" if self.order == "<" else b"MM"
         if self.big:
             head = mark + struct.pack(f"{self.order}HHHQ", 43, 8, 0, start + len(body))
@@ -76,7 +76,7 @@ class TiffFile:
         return head + body + directory
 
     def encoded(self) -> list[bytes]:
-        """The strips or tiles."""
+        """Return the strips or tiles."""
         height, width, samples = self.values.shape
         planes = range(samples) if self.planar else [slice(None)]
         wide, tall = self.tile or (width, self.rows)
@@ -95,7 +95,7 @@ class TiffFile:
 
     @property
     def _edge(self) -> Any:
-        """What fills tiles beyond the image: what encoders with losses do not ring at."""
+        """Return the fill of tiles beyond the image, at which lossy encoders show no ringing."""
         return "edge" if self.encode else "constant"
 
     def _packed(self, part: Array) -> bytes:
@@ -103,7 +103,7 @@ class TiffFile:
             part = np.diff(part, axis=1, prepend=np.zeros_like(part[:, :1]))
         rows = part.reshape(part.shape[0], -1)
         if self.predictor == 3:
-            return _float_predicted(rows, part.shape[2], self.bits // 8)
+            return _predict_floats(rows, part.shape[2], self.bits // 8)
         if rows.dtype.kind == "f" or self.bits in {8, 16, 32, 64}:
             code = {"f": "f", "i": "i"}.get(rows.dtype.kind, "u")
             return rows.astype(f"{self.order}{code}{self.bits // 8}").tobytes()
@@ -155,8 +155,8 @@ class TiffFile:
         return table + bytes(room) + values
 
 
-def _following(data: bytes, offset: int) -> bytes:
-    """A file with the offset of another directory behind its last."""
+def _append_directory(data: bytes, offset: int) -> bytes:
+    """Link another directory after the last one of a file."""
     place, changed = 4, bytearray(data)
     while directory := struct.unpack_from("<I", data, place)[0]:
         place = directory + 2 + 12 * struct.unpack_from("<H", data, directory)[0]
@@ -164,8 +164,8 @@ def _following(data: bytes, offset: int) -> bytes:
     return bytes(changed)
 
 
-def _float_predicted(rows: Array, samples: int, size: int) -> bytes:
-    """Bytes of floating point, the most significant of a row first, as differences (TN 3)."""
+def _predict_floats(rows: Array, samples: int, size: int) -> bytes:
+    """Return bytes of floats, the most significant of a row first, as differences (TN 3)."""
     raw = rows.astype(f">f{size}").view(np.uint8).reshape(len(rows), -1, size)
     planes = raw.transpose(0, 2, 1).reshape(len(rows), -1)
     found: Array = planes.copy()

@@ -1,4 +1,4 @@
-"""Tiled TIFFs as libvips writes them, and what of them a reader of the specification finds."""
+"""Tiled TIFFs as libvips writes them, and a reader by the specification."""
 
 import struct
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _FORMS = {1: "B", 2: "c", 3: "H", 4: "I", 7: "c", 13: "I", 16: "Q", 18: "Q"}
 
 
 def tiled(pixels: Pixels, side: int | tuple[int, int] = 128, **options: Any) -> bytes:
-    """A tiled TIFF; by default a pyramid of JPEG tiles."""
+    """Return a tiled TIFF; by default a pyramid of JPEG tiles."""
     width, height = (side, side) if isinstance(side, int) else side
     interpretation = {1: "b-w", 3: "srgb"}[pixels.shape[2]]
     image = pictures.vips(pixels, interpretation)
@@ -23,24 +23,24 @@ def tiled(pixels: Pixels, side: int | tuple[int, int] = 128, **options: Any) -> 
 
 @dataclass(frozen=True)
 class Level:
-    """One directory of a TIFF: the values of its tags."""
+    """Directory of a TIFF: the values of its tags."""
 
     data: bytes
     tags: dict[int, tuple[Any, ...]]
 
     def tile(self, number: int) -> bytes:
-        """The bytes of a tile, as they lie in the file."""
+        """Return the bytes of a tile as stored."""
         offset, length = self.tags[OFFSETS][number], self.tags[COUNTS][number]
         return self.data[offset : offset + length]
 
     @property
     def tables(self) -> bytes:
-        """JPEGTables, as they lie in the file."""
+        """Return JPEGTables as stored."""
         return b"".join(self.tags[TABLES])
 
 
 def levels(data: bytes) -> list[Level]:
-    """The directories of a little-endian TIFF or BigTIFF, with the SubIFDs of the first."""
+    """Return the directories of a little-endian TIFF or BigTIFF, with the SubIFDs of the first."""
     big = data[2] == 43
     (at,) = struct.unpack_from("<Q" if big else "<I", data, 8 if big else 4)
     found: list[Level] = []
@@ -69,12 +69,12 @@ def _directory(data: bytes, at: int, *, big: bool) -> tuple[Level, int]:
 
 
 def quantisation_tables(jpeg: bytes) -> list[bytes]:
-    """The payloads of all DQT segments before the first scan."""
+    """Return the payloads of all DQT segments before the first scan."""
     return [payload for marker, payload in _segments(jpeg) if marker == 0xDB]
 
 
 def markers(jpeg: bytes) -> list[int]:
-    """The second bytes of the markers before the first scan."""
+    """Return the second bytes of the markers before the first scan."""
     return [marker for marker, _ in islice(_segments(jpeg), 100)]
 
 
@@ -148,7 +148,7 @@ def _write_directory(
     *,
     big: bool,
 ) -> int:
-    """Append a directory, its long values first; its offset."""
+    """Append a directory after its long values; return its offset."""
     count, wide, inline = ("Q", "Q", 8) if big else ("H", "I", 4)
     entries = b""
     for tag, (kind, values) in sorted(tags.items()):

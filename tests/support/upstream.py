@@ -1,4 +1,4 @@
-"""A web server of originals on loopback: does as it is told, remembers what it was asked."""
+"""Web server of originals on loopback, with replies that tests choose; it records its requests."""
 
 import gzip
 import socket
@@ -17,8 +17,8 @@ Reply = Callable[["Handler"], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One request as it came in."""
+class ReceivedRequest:
+    """Request as it was received."""
 
     target: str
     """Path and query, letter by letter."""
@@ -26,15 +26,15 @@ class Asked:
 
 
 class Upstream:
-    """What the server answers, and what it was asked. All of it may be used from any thread."""
+    """Web server with a reply for each target. All members are safe to use from any thread."""
 
     def __init__(self, encryption: ssl.SSLContext | None = None) -> None:
         self.replies: dict[str, Reply] = {}
         """By target; whatever is not here gets `otherwise`."""
         self.otherwise: Reply = status(404)
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.active = self.peak = 0
-        self.poured = 0
+        self.sent_endlessly = 0
         """How many bytes `endless` got rid of."""
         self.ending = threading.Event()
         self._lock = threading.Lock()
@@ -54,17 +54,17 @@ class Upstream:
         return f"http://127.0.0.1:{self.port}"
 
     def targets(self) -> list[str]:
-        """What was asked for, in the order in which it was."""
-        return [item.target for item in self.asked]
+        """Return the targets of all requests, in order."""
+        return [item.target for item in self.requests]
 
     def count(self, target: str) -> int:
-        """How often a target was asked for."""
+        """Return the number of requests for a target."""
         return self.targets().count(target)
 
     def answer(self, handler: "Handler") -> None:
         """Answer one request."""
         with self._lock:
-            self.asked.append(Asked(handler.path, handler.headers))
+            self.requests.append(ReceivedRequest(handler.path, handler.headers))
             self.active += 1
             self.peak = max(self.peak, self.active)
         try:
@@ -88,7 +88,7 @@ class Upstream:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection to the upstream."""
+    """Connection to the upstream."""
 
     protocol_version = "HTTP/1.1"
     server: "_Server"
@@ -99,17 +99,17 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - http.server's name; `command` tells which it is
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-        """Say nothing."""
+        """Log nothing."""
 
     def start(self, code: int, headers: dict[str, str]) -> None:
-        """Send the head of an answer."""
+        """Send status and header fields."""
         self.send_response(code)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, but not beyond the end of the upstream."""
+        """Wait so many seconds, or until the upstream is stopped."""
         self.server.upstream.ending.wait(seconds)
 
 
@@ -120,11 +120,11 @@ class _Server(ThreadingHTTPServer):
     upstream: Upstream
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that hang up are what some tests are about."""
+        """Log nothing: some tests hang up."""
 
 
 def send(data: bytes, media_type: str = "image/jpeg", code: int = 200, **headers: str) -> Reply:
-    """An answer as it should be; `Set_Cookie="..."` and the like add headers."""
+    """Return a reply with this content; `Set_Cookie="..."` and the like add header fields."""
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def reply(handler: Handler) -> None:
@@ -136,27 +136,27 @@ def send(data: bytes, media_type: str = "image/jpeg", code: int = 200, **headers
 
 
 def status(code: int) -> Reply:
-    """An error with a short text, which no answer of ours may repeat."""
+    """Return a reply of an error with a short text, which no response of ours may repeat."""
     return send(b"upstream says no", "text/plain", code)
 
 
 def page() -> Reply:
-    """A page in HTML, as many a login wall sends it with status 200."""
+    """Return a reply with a page in HTML and status 200, as many login pages have."""
     return send(b"<!DOCTYPE html><title>Please log in</title>" * 20, "text/html")
 
 
 def redirect(location: str, code: int = 302) -> Reply:
-    """A redirect to wherever."""
+    """Return a reply that redirects to a location."""
     return send(b"", code=code, Location=location)
 
 
 def compressed(data: bytes) -> Reply:
-    """The data as gzip, whatever the client accepts."""
+    """Return a reply with the data in gzip, whatever the client accepts."""
     return send(gzip.compress(data), Content_Encoding="gzip")
 
 
 def delayed(seconds: float, then: Reply) -> Reply:
-    """Another reply, after a while without a word."""
+    """Return a reply that sends another one after a delay."""
 
     def reply(handler: Handler) -> None:
         handler.wait(seconds)
@@ -166,7 +166,7 @@ def delayed(seconds: float, then: Reply) -> Reply:
 
 
 def gated(gate: threading.Event, then: Reply) -> Reply:
-    """Another reply, once the gate is open."""
+    """Return a reply that sends another one once the gate is open."""
 
     def reply(handler: Handler) -> None:
         gate.wait(60)
@@ -176,7 +176,7 @@ def gated(gate: threading.Event, then: Reply) -> Reply:
 
 
 def dripping(data: bytes, pause: float, pieces: int = 10) -> Reply:
-    """The data in pieces, with a pause before each."""
+    """Return a reply that sends the data in pieces, with a pause before each."""
 
     def reply(handler: Handler) -> None:
         handler.start(200, {"Content-Type": "image/jpeg", "Content-Length": str(len(data))})
@@ -189,7 +189,7 @@ def dripping(data: bytes, pause: float, pieces: int = 10) -> Reply:
 
 
 def cut(data: bytes) -> Reply:
-    """Half of the data, though all of it was promised."""
+    """Return a reply that declares the whole length, but sends half of the data."""
 
     def reply(handler: Handler) -> None:
         handler.start(200, {"Content-Type": "image/jpeg", "Content-Length": str(len(data))})
@@ -200,7 +200,7 @@ def cut(data: bytes) -> Reply:
 
 
 def unbounded(start: bytes, size: int) -> Reply:
-    """So many bytes, without saying how many there will be."""
+    """Return a reply of so many bytes without Content-Length."""
 
     def reply(handler: Handler) -> None:
         handler.start(200, {"Content-Type": "image/jpeg", "Connection": "close"})
@@ -214,9 +214,9 @@ def unbounded(start: bytes, size: int) -> Reply:
 
 
 def raw(*pieces: bytes, pause: float = 0.0, stay: bool = False) -> Reply:
-    """Bytes as they are, head and all, with a pause before each further piece.
+    """Return a reply of raw bytes, status line included, with a pause before each further piece.
 
-    Then comes the end of the connection, unless the upstream is to stay on the line.
+    The connection is closed then, unless the upstream is to keep it open.
     """
 
     def reply(handler: Handler) -> None:
@@ -230,23 +230,23 @@ def raw(*pieces: bytes, pause: float = 0.0, stay: bool = False) -> Reply:
 
 
 def endless(start: bytes, unit: bytes) -> Reply:
-    """Bytes as they are, and then the same ones again and again until nobody takes any more."""
+    """Return a reply of these raw bytes, then a unit repeated until the client closes."""
 
     def reply(handler: Handler) -> None:
         upstream = handler.server.upstream
         handler.close_connection = True
         handler.wfile.write(start)
         block = unit * (65_536 // len(unit) + 1)
-        upstream.poured = 0
+        upstream.sent_endlessly = 0
         while not upstream.ending.is_set():
             handler.wfile.write(block)
-            upstream.poured += len(block)
+            upstream.sent_endlessly += len(block)
 
     return reply
 
 
 def reset(*pieces: bytes) -> Reply:
-    """Bytes as they are, and then not the end of the connection, but its reset."""
+    """Return a reply of these raw bytes, then a reset of the connection."""
 
     def reply(handler: Handler) -> None:
         raw(*pieces)(handler)
@@ -260,7 +260,7 @@ def reset(*pieces: bytes) -> Reply:
 
 
 def silent() -> Reply:
-    """Not a word, on a connection that stays open."""
+    """Return a reply that sends nothing, on a connection that stays open."""
 
     def reply(handler: Handler) -> None:
         handler.close_connection = True
@@ -270,7 +270,7 @@ def silent() -> Reply:
 
 
 def validated(data: bytes, **validators: str) -> Reply:
-    """An answer with `ETag` or `Last_Modified`, and 304 for whoever has just that."""
+    """Return a reply with `ETag` or `Last_Modified`, and 304 for a request with that validator."""
 
     def reply(handler: Handler) -> None:
         tag = handler.headers["If-None-Match"]
@@ -286,26 +286,31 @@ def validated(data: bytes, **validators: str) -> Reply:
 
 @contextmanager
 def running_upstream(encryption: ssl.SSLContext | None = None) -> Iterator[Upstream]:
-    """An upstream that answers while the context is open, over HTTPS if it is told how."""
+    """Run an upstream while the context is open, over HTTPS with an `encryption` context."""
     with Upstream(encryption).running() as upstream:
         yield upstream
 
 
 def ranged(data: bytes, tag: str = '"one"', **headers: str) -> Reply:
-    """The data or a range of it, of the version of a tag, as RFC 9110 has it."""
+    """Return a reply with the data or a range of it, for the version of an ETag (RFC 9110, 14)."""
 
     def reply(handler: Handler) -> None:
-        wanted = handler.headers["Range"]
+        range_header = handler.headers["Range"]
         if handler.headers["If-Match"] not in {None, tag}:
             status(412)(handler)
-        elif wanted is None:
+        elif range_header is None:
             send(data, "image/tiff", 200, ETag=tag, **headers)(handler)
         else:
-            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            first, _, last = range_header.removeprefix("bytes=").partition("-")
             start, stop = int(first), min(int(last) + 1, len(data))
-            told = f"bytes {start}-{stop - 1}/{len(data)}"
+            content_range = f"bytes {start}-{stop - 1}/{len(data)}"
             part = send(
-                data[start:stop], "image/tiff", 206, ETag=tag, Content_Range=told, **headers
+                data[start:stop],
+                "image/tiff",
+                206,
+                ETag=tag,
+                Content_Range=content_range,
+                **headers,
             )
             part(handler)
 

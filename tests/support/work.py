@@ -1,6 +1,6 @@
-"""Counted work: how many lines of Python, or steps of a regular expression, an input takes.
+"""Counted work: lines of Python, or steps of a regular expression, that an input takes.
 
-Tests of linear time compare counts and not seconds, so that they say the same on every machine.
+Tests of linear time compare counts and not seconds, so they are the same on every machine.
 """
 
 import re
@@ -10,8 +10,8 @@ from types import FrameType
 from typing import Any
 
 
-def lines_run(function: Callable[[], object]) -> int:
-    """How many lines of Python code a call runs, in all functions that it calls."""
+def count_lines_run(function: Callable[[], object]) -> int:
+    """Return the number of lines of Python that a call runs, in all functions that it calls."""
     count = 0
 
     def trace(_: FrameType, event: str, __: object) -> Any:
@@ -28,16 +28,16 @@ def lines_run(function: Callable[[], object]) -> int:
     return count
 
 
-def steps(pattern: "re.Pattern[str]", text: str) -> int:
-    """How many characters a backtracking engine compares until it knows whether a text matches.
+def count_match_steps(pattern: "re.Pattern[str]", text: str) -> int:
+    """Return the number of characters that a backtracking engine compares to match a text.
 
     Python's own engine skips some of them; it never compares more.
     """
     return _match(pattern, text)[0]
 
 
-def search_steps(pattern: "re.Pattern[str]", text: str) -> int:
-    """The same for finding all places of a text where a pattern matches, as `re.sub` does."""
+def count_search_steps(pattern: "re.Pattern[str]", text: str) -> int:
+    """Return the steps of finding all matches of a pattern in a text, as `re.sub` does."""
     total = at = 0
     while at < len(text):
         count, end = _match(pattern, text[at:])
@@ -55,19 +55,19 @@ _CHARACTERS = frozenset({"IN", "LITERAL", "NOT_LITERAL", "ANY"})
 
 
 class _Engine:
-    """A backtracking matcher of parsed patterns, from the beginning of a text, which counts."""
+    """Backtracking matcher of parsed patterns, from the beginning of a text, which counts."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._steps = 0
 
     def run(self, nodes: list[Any]) -> tuple[int, int | None]:
-        """The steps taken, and where the match ends, if there is one."""
+        """Return the steps taken, and the end of the match, or None."""
         end = next(self._match(nodes, 0), None)
         return self._steps, end
 
     def _match(self, nodes: list[Any], at: int) -> Iterator[int]:
-        """The ends of all matches of these nodes at a place, in the order of the engine."""
+        """Yield the ends of all matches of these nodes at a place, in the engine's order."""
         if not nodes:
             yield at
             return
@@ -90,7 +90,7 @@ class _Engine:
             yield at + 1
 
     def _holds(self, kind: str, argument: Any, at: int) -> bool:
-        """Whether something is true of a place, without a character being taken."""
+        """Return whether a zero-width assertion holds at a place."""
         if kind in {"ASSERT", "ASSERT_NOT"}:
             found = next(self._match(list(argument[1]), at), None) is not None
             return found == (kind == "ASSERT")

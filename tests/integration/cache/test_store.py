@@ -15,7 +15,7 @@ from iiif_server.cache.eviction import Bounds
 from iiif_server.cache.options import CacheOptions
 from iiif_server.cache.pending_files import PendingFile
 from iiif_server.telemetry.events import EntryDropped, Evicted, StoreFailed
-from support.stores import HOUR, Opened, content, hexadecimal, key
+from support.stores import HOUR, OpenStore, content, hexadecimal, key
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -23,14 +23,14 @@ def files_below(folder: Path) -> list[Path]:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Opened:
-    return Opened(tmp_path / "cache")
+def opened(tmp_path: Path) -> OpenStore:
+    return OpenStore(tmp_path / "cache")
 
 
 # --- there and back -------------------------------------------------------------------------
 
 
-def test_what_is_committed_is_found(opened: Opened) -> None:
+def test_what_is_committed_is_found(opened: OpenStore) -> None:
     entry = opened.put("a")
     assert opened.store.find(key("a")) == entry
     assert entry.length == 1000
@@ -39,22 +39,22 @@ def test_what_is_committed_is_found(opened: Opened) -> None:
     assert opened.events == []
 
 
-def test_what_was_never_committed_is_a_miss(opened: Opened) -> None:
+def test_what_was_never_committed_is_a_miss(opened: OpenStore) -> None:
     opened.put("a")
     assert opened.get("b") is None
     assert opened.get("a", group="another original") is None
     assert (opened.store.stats.hits, opened.store.stats.misses) == (0, 2)
 
 
-def test_file_name_tells_length_and_checksum(opened: Opened) -> None:
+def test_file_name_tells_length_and_checksum(opened: OpenStore) -> None:
     path = opened.put("a").path
     group = hexadecimal("an original")
     assert path.parent == opened.root / "entries" / group[:2] / group
     assert path.name == f"{hexadecimal('a')}.1000.{zlib.crc32(content('a')):08x}.jpg"
 
 
-def test_committing_leaves_nothing_in_incoming(opened: Opened) -> None:
-    draft = opened.draft(b"finished")
+def test_committing_leaves_nothing_in_incoming(opened: OpenStore) -> None:
+    draft = opened.pending_file(b"finished")
     assert opened.store.find(key("a")) is None
     assert opened.store.commit(key("a"), draft, "png")
     assert not list((opened.root / "incoming").iterdir())
@@ -62,8 +62,8 @@ def test_committing_leaves_nothing_in_incoming(opened: Opened) -> None:
     assert opened.get("a") == b"finished"
 
 
-def test_drafts_are_empty_files_of_their_own_until_they_are_given_up(opened: Opened) -> None:
-    drafts = [opened.draft() for _ in range(50)]
+def test_drafts_are_empty_files_of_their_own_until_they_are_given_up(opened: OpenStore) -> None:
+    drafts = [opened.pending_file() for _ in range(50)]
     assert len({draft.path for draft in drafts}) == 50
     assert all(draft.path.stat().st_size == 0 for draft in drafts)
     for draft in drafts:
@@ -71,7 +71,7 @@ def test_drafts_are_empty_files_of_their_own_until_they_are_given_up(opened: Ope
     assert not list((opened.root / "incoming").iterdir())
 
 
-def test_committing_again_replaces_and_counts_once(opened: Opened) -> None:
+def test_committing_again_replaces_and_counts_once(opened: OpenStore) -> None:
     opened.put("a")
     opened.put("a")
     assert (opened.store.stats.files, opened.store.stats.size) == (1, 1000)
@@ -79,7 +79,7 @@ def test_committing_again_replaces_and_counts_once(opened: Opened) -> None:
     assert opened.get("a") == b"made anew by another version of a library"
 
 
-def test_empty_and_large_entries_are_kept(opened: Opened) -> None:
+def test_empty_and_large_entries_are_kept(opened: OpenStore) -> None:
     opened.put("empty", b"")
     opened.put("large", bytes(range(256)) * 20_000)
     assert opened.get("empty") == b""
@@ -89,10 +89,10 @@ def test_empty_and_large_entries_are_kept(opened: Opened) -> None:
 # --- after a restart ------------------------------------------------------------------------
 
 
-def test_entries_are_found_by_a_new_process(opened: Opened) -> None:
+def test_entries_are_found_by_a_new_process(opened: OpenStore) -> None:
     for number in range(20):
         opened.put(f"{number}", group=f"original {number % 3}")
-    again = Opened(opened.root)
+    again = OpenStore(opened.root)
     assert again.store.stats.files == 20
     assert again.store.stats.size == 20_000
     for number in range(20):
@@ -100,7 +100,7 @@ def test_entries_are_found_by_a_new_process(opened: Opened) -> None:
 
 
 def test_two_processes_share_one_folder(tmp_path: Path) -> None:
-    one, other = Opened(tmp_path), Opened(tmp_path)
+    one, other = OpenStore(tmp_path), OpenStore(tmp_path)
     assert other.get("a") is None
     one.put("a")
     assert other.get("a") == content("a")
@@ -110,7 +110,7 @@ def test_two_processes_share_one_folder(tmp_path: Path) -> None:
 
 
 def test_entry_that_another_process_removed_is_a_miss(tmp_path: Path) -> None:
-    one, other = Opened(tmp_path), Opened(tmp_path)
+    one, other = OpenStore(tmp_path), OpenStore(tmp_path)
     one.put("a")
     entry = other.store.find(key("a"))
     assert entry is not None
@@ -133,7 +133,7 @@ def test_large_groups_are_not_listed_for_each_miss(
         return plain(path)
 
     monkeypatch.setattr("os.listdir", listdir)
-    one, other = Opened(tmp_path), Opened(tmp_path)
+    one, other = OpenStore(tmp_path), OpenStore(tmp_path)
     for number in range(200):
         one.put(f"{number}")
     for number in range(100):
@@ -148,7 +148,7 @@ def test_large_groups_are_not_listed_for_each_miss(
 
 @pytest.mark.parametrize("group", ["an original", "another original"])
 def test_what_others_do_to_a_large_group_is_noticed(group: str, tmp_path: Path) -> None:
-    one, other = Opened(tmp_path), Opened(tmp_path)
+    one, other = OpenStore(tmp_path), OpenStore(tmp_path)
     for number in range(100):
         one.put(f"{number}", group=group)
     assert other.get("new", group=group) is None
@@ -165,7 +165,7 @@ def test_what_others_do_to_a_large_group_is_noticed(group: str, tmp_path: Path) 
 
 
 def test_what_is_kept_while_room_is_made_is_found(tmp_path: Path) -> None:
-    opened = Opened(tmp_path)
+    opened = OpenStore(tmp_path)
     for number in range(100):
         opened.put(f"{number}")
     assert opened.get("not there") is None
@@ -181,7 +181,7 @@ def test_what_is_kept_while_room_is_made_is_found(tmp_path: Path) -> None:
 
 
 async def test_who_has_waited_for_a_lock_sees_what_was_made_meanwhile(tmp_path: Path) -> None:
-    one, other = Opened(tmp_path), Opened(tmp_path)
+    one, other = OpenStore(tmp_path), OpenStore(tmp_path)
     for number in range(100):
         one.put(f"{number}")
     assert other.get("new") is None
@@ -194,16 +194,16 @@ async def test_who_has_waited_for_a_lock_sees_what_was_made_meanwhile(tmp_path: 
 
 
 @pytest.mark.parametrize("when", [-1e9, -1.0, 0.0, 1e9], ids=str)
-def test_what_is_being_written_stays_and_what_was_left_goes(when: float, opened: Opened) -> None:
+def test_what_is_being_written_stays_and_what_was_left_goes(when: float, opened: OpenStore) -> None:
     """Whatever the clock said when it was begun: what has a living owner is locked by it."""
     incoming = opened.root / "incoming"
     left = [incoming / "0123456789abcdef", incoming / f"{hexadecimal('a')}.lock"]
-    written = opened.draft()
+    written = opened.pending_file()
     for path in left:
         path.write_bytes(b"written by a process that was killed")
     for path in (*left, written.path):
         os.utime(path, (time.time() + when, time.time() + when))
-    again = Opened(opened.root)
+    again = OpenStore(opened.root)
     assert [*incoming.iterdir()] == [written.path]
     left[0].touch()
     again.store.sweep()
@@ -212,22 +212,22 @@ def test_what_is_being_written_stays_and_what_was_left_goes(when: float, opened:
     written.close()
 
 
-def test_unfinished_file_is_never_an_entry(opened: Opened) -> None:
-    draft = opened.draft(content("a"))
-    assert Opened(opened.root).store.usage() == (0, 0)
+def test_unfinished_file_is_never_an_entry(opened: OpenStore) -> None:
+    draft = opened.pending_file(content("a"))
+    assert OpenStore(opened.root).store.usage() == (0, 0)
     assert opened.get("a") is None
     draft.close()
 
 
 # --- damage ---------------------------------------------------------------------------------
 
-RESTARTED: list[Callable[[Opened], Opened]] = [lambda o: o, lambda o: Opened(o.root)]
+RESTARTED: list[Callable[[OpenStore], OpenStore]] = [lambda o: o, lambda o: OpenStore(o.root)]
 
 
 @pytest.mark.parametrize("restarted", RESTARTED, ids=["running", "restarted"])
 @pytest.mark.parametrize("length", [0, 1, 999, 1001])
 def test_file_of_another_length_is_removed(
-    length: int, restarted: Callable[[Opened], Opened], opened: Opened
+    length: int, restarted: Callable[[OpenStore], OpenStore], opened: OpenStore
 ) -> None:
     path = opened.put("a").path
     opened.put("sound")
@@ -245,7 +245,7 @@ def test_file_of_another_length_is_removed(
 @pytest.mark.parametrize("restarted", RESTARTED, ids=["running", "restarted"])
 @pytest.mark.parametrize("position", [0, 500, 999])
 def test_garbled_file_of_the_same_length_is_removed(
-    position: int, restarted: Callable[[Opened], Opened], opened: Opened
+    position: int, restarted: Callable[[OpenStore], OpenStore], opened: OpenStore
 ) -> None:
     path = opened.put("a").path
     assert opened.get("a") == content("a")
@@ -258,18 +258,18 @@ def test_garbled_file_of_the_same_length_is_removed(
     assert opened.events == [EntryDropped(path.name, "wrong checksum")]
 
 
-def test_garbled_bytes_are_found_after_a_restart_even_with_an_old_time(opened: Opened) -> None:
+def test_garbled_bytes_are_found_after_a_restart_even_with_an_old_time(opened: OpenStore) -> None:
     """What a failing disk does: the bytes change, and nothing else."""
     path = opened.put("a").path
     status = path.stat()
     path.write_bytes(content("b"))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    again = Opened(opened.root)
+    again = OpenStore(opened.root)
     assert again.get("a") is None
     assert again.events == [EntryDropped(path.name, "wrong checksum")]
 
 
-def test_last_entry_takes_its_folder_along(opened: Opened) -> None:
+def test_last_entry_takes_its_folder_along(opened: OpenStore) -> None:
     path = opened.put("a").path
     os.truncate(path, 1)
     assert opened.get("a") is None
@@ -278,7 +278,7 @@ def test_last_entry_takes_its_folder_along(opened: Opened) -> None:
     assert opened.get("a") == content("a")
 
 
-def test_foreign_files_are_left_alone(opened: Opened) -> None:
+def test_foreign_files_are_left_alone(opened: OpenStore) -> None:
     folder = opened.put("a").path.parent
     junk = [
         folder / "README.txt",
@@ -291,7 +291,7 @@ def test_foreign_files_are_left_alone(opened: Opened) -> None:
     for path in junk:
         path.write_bytes(b"mine")
     (folder / "folder").mkdir()
-    again = Opened(opened.root, Bounds(max_bytes=1, ttl=0.001), ahead=HOUR)
+    again = OpenStore(opened.root, Bounds(max_bytes=1, ttl=0.001), ahead=HOUR)
     assert again.store.usage() == (1, 1000)
     again.store.evict()
     assert again.store.usage() == (0, 0)
@@ -299,13 +299,13 @@ def test_foreign_files_are_left_alone(opened: Opened) -> None:
     assert all(path.read_bytes() == b"mine" for path in junk)
 
 
-def test_link_out_of_the_store_is_not_followed(opened: Opened, tmp_path: Path) -> None:
+def test_link_out_of_the_store_is_not_followed(opened: OpenStore, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     precious = outside / f"{hexadecimal('x')}.7.00000000.jpg"
     precious.write_bytes(b"precious"[:7])
     (opened.root / "entries" / "zz").symlink_to(outside)
-    again = Opened(opened.root, Bounds(max_bytes=1))
+    again = OpenStore(opened.root, Bounds(max_bytes=1))
     again.store.evict()
     assert again.store.usage() == (0, 0)
     assert precious.exists()
@@ -315,11 +315,11 @@ def test_link_out_of_the_store_is_not_followed(opened: Opened, tmp_path: Path) -
 
 
 async def test_least_recently_used_go_first_down_to_the_low_water_mark(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_bytes=10_000, low_water=0.5))
+    opened = OpenStore(tmp_path, Bounds(max_bytes=10_000, low_water=0.5))
     for number in range(11):
         opened.put(f"{number}")
-        opened.used(f"{number}", seconds_ago=100 - number)
-    opened.used("0", seconds_ago=1)  # the oldest, used again
+        opened.set_last_used(f"{number}", seconds_ago=100 - number)
+    opened.set_last_used("0", seconds_ago=1)  # the oldest, used again
     await opened.store.make_room()
     left = [number for number in range(11) if opened.get(f"{number}") is not None]
     assert left == [0, 7, 8, 9, 10]
@@ -330,7 +330,7 @@ async def test_least_recently_used_go_first_down_to_the_low_water_mark(tmp_path:
 
 
 async def test_nothing_goes_before_a_bound_is_passed(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_bytes=10_000, low_water=0.5))
+    opened = OpenStore(tmp_path, Bounds(max_bytes=10_000, low_water=0.5))
     for number in range(10):
         opened.put(f"{number}")
     await opened.store.make_room()
@@ -339,10 +339,10 @@ async def test_nothing_goes_before_a_bound_is_passed(tmp_path: Path) -> None:
 
 
 async def test_number_of_files_is_bounded(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_files=8, low_water=0.75))
+    opened = OpenStore(tmp_path, Bounds(max_files=8, low_water=0.75))
     for number in range(9):
         opened.put(f"{number}")
-        opened.used(f"{number}", seconds_ago=100 - number)
+        opened.set_last_used(f"{number}", seconds_ago=100 - number)
     await opened.store.make_room()
     assert opened.store.usage()[0] == 6
     assert opened.get("2") is None
@@ -351,19 +351,19 @@ async def test_number_of_files_is_bounded(tmp_path: Path) -> None:
 
 async def test_hit_saves_from_eviction_across_a_restart(tmp_path: Path) -> None:
     bounds = Bounds(max_bytes=3000, low_water=0.7)
-    opened = Opened(tmp_path, bounds)
+    opened = OpenStore(tmp_path, bounds)
     for name, hours in (("a", 30), ("b", 20), ("c", 10)):
         opened.put(name)
-        opened.used(name, seconds_ago=hours * HOUR)
+        opened.set_last_used(name, seconds_ago=hours * HOUR)
     assert opened.get("a") == content("a")
-    again = Opened(tmp_path, bounds)
+    again = OpenStore(tmp_path, bounds)
     again.put("d")
     await again.store.make_room()
     assert again.get("a") == content("a")
     assert again.get("b") is again.get("c") is None
 
 
-def test_hits_soon_after_each_other_write_nothing(opened: Opened) -> None:
+def test_hits_soon_after_each_other_write_nothing(opened: OpenStore) -> None:
     path = opened.put("a").path
     before = path.stat().st_mtime_ns
     for _ in range(5):
@@ -375,7 +375,7 @@ def test_hits_soon_after_each_other_write_nothing(opened: Opened) -> None:
 
 
 def test_entry_not_used_for_its_time_to_live_is_gone(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(ttl=2 * HOUR))
+    opened = OpenStore(tmp_path, Bounds(ttl=2 * HOUR))
     path = opened.put("a").path
     opened.ahead = 1.9 * HOUR
     assert opened.get("a") == content("a")  # and used now
@@ -387,10 +387,10 @@ def test_entry_not_used_for_its_time_to_live_is_gone(tmp_path: Path) -> None:
 
 
 def test_eviction_removes_what_has_outlived_its_time(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(ttl=2 * HOUR))
+    opened = OpenStore(tmp_path, Bounds(ttl=2 * HOUR))
     for name in ("old", "older"):
         opened.put(name)
-        opened.used(name, seconds_ago=1.5 * HOUR)
+        opened.set_last_used(name, seconds_ago=1.5 * HOUR)
     opened.put("new")
     opened.ahead = HOUR
     opened.store.evict()
@@ -401,7 +401,7 @@ def test_eviction_removes_what_has_outlived_its_time(tmp_path: Path) -> None:
 
 async def test_what_other_processes_wrote_is_bounded_too(tmp_path: Path) -> None:
     bounds = Bounds(max_bytes=5000, low_water=0.5)
-    one, other = Opened(tmp_path, bounds), Opened(tmp_path, bounds)
+    one, other = OpenStore(tmp_path, bounds), OpenStore(tmp_path, bounds)
     for number in range(8):
         other.put(f"{number}")
     one.store.evict()
@@ -421,7 +421,7 @@ def test_store_without_a_folder_misses_and_says_so(tmp_path: Path) -> None:
     """A file stands where the folder should be: nothing can be made, whoever one is."""
     root = tmp_path / "cache"
     root.write_bytes(b"in the way")
-    opened = Opened(root)
+    opened = OpenStore(root)
     assert opened.store.stats.failures == 2
     assert opened.get("a") is None
     assert opened.store.reserve() is None
@@ -438,11 +438,11 @@ def test_store_without_a_folder_misses_and_says_so(tmp_path: Path) -> None:
     assert opened.store.paths() == []
 
 
-def test_commit_that_fails_leaves_the_file_where_it_is(opened: Opened) -> None:
+def test_commit_that_fails_leaves_the_file_where_it_is(opened: OpenStore) -> None:
     opened.put("sound")
     blocked = opened.root / "entries" / hexadecimal("another")[:2]
     blocked.write_bytes(b"in the way")
-    draft = opened.draft(b"data")
+    draft = opened.pending_file(b"data")
     assert opened.store.commit(key("a", "another"), draft, "jpg") is None
     assert draft.path.read_bytes() == b"data"
     draft.close()
@@ -455,8 +455,8 @@ def test_commit_that_fails_leaves_the_file_where_it_is(opened: Opened) -> None:
     assert opened.store.stats.files == 1
 
 
-def test_commit_of_a_file_that_is_gone_fails(opened: Opened) -> None:
-    draft = opened.draft(b"data")
+def test_commit_of_a_file_that_is_gone_fails(opened: OpenStore) -> None:
+    draft = opened.pending_file(b"data")
     draft.path.unlink()
     assert opened.store.commit(key("a"), draft, "jpg") is None
     assert draft.read() == b"data"  # it can be served all the same
@@ -465,13 +465,13 @@ def test_commit_of_a_file_that_is_gone_fails(opened: Opened) -> None:
     opened.put("a")  # and the next one is kept
 
 
-def test_incoming_folder_is_made_again(opened: Opened) -> None:
+def test_incoming_folder_is_made_again(opened: OpenStore) -> None:
     (opened.root / "incoming").rmdir()
     opened.put("a")
     assert opened.get("a") == content("a")
 
 
-def test_removed_root_is_made_again(opened: Opened) -> None:
+def test_removed_root_is_made_again(opened: OpenStore) -> None:
     path = opened.put("a").path
     for folder in (path, *path.parents):
         if folder == opened.root.parent:
@@ -492,7 +492,7 @@ def _empty_out(folder: Path) -> None:
 # --- purging --------------------------------------------------------------------------------
 
 
-def test_group_is_purged_and_no_other(opened: Opened) -> None:
+def test_group_is_purged_and_no_other(opened: OpenStore) -> None:
     for number in range(6):
         opened.put(f"{number}", group=f"original {number % 2}")
     paths = opened.store.paths(hexadecimal("original 0"))
@@ -516,7 +516,7 @@ def test_group_is_purged_and_no_other(opened: Opened) -> None:
 def test_threads_commit_find_and_evict_at_once(tmp_path: Path) -> None:
     """Whatever is found is whole, nothing raises, and the folder agrees with its count after."""
     bounds = Bounds(max_bytes=60_000, low_water=0.5)
-    stores = [Opened(tmp_path, bounds), Opened(tmp_path, bounds)]
+    stores = [OpenStore(tmp_path, bounds), OpenStore(tmp_path, bounds)]
     found = [0] * 8
     stop = threading.Event()
 
@@ -562,7 +562,7 @@ def test_threads_commit_find_and_evict_at_once(tmp_path: Path) -> None:
 
 def test_folder_removed_under_a_commit_is_made_again(tmp_path: Path) -> None:
     """Whoever removes the last entry of a group removes its folder, between any two steps."""
-    opened, other = Opened(tmp_path), Opened(tmp_path, Bounds(max_bytes=0))
+    opened, other = OpenStore(tmp_path), OpenStore(tmp_path, Bounds(max_bytes=0))
     stop = threading.Event()
 
     def evict() -> None:
@@ -582,7 +582,7 @@ def test_folder_removed_under_a_commit_is_made_again(tmp_path: Path) -> None:
 
 
 async def test_room_is_made_once_for_many_who_ask(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_bytes=5000, low_water=0.5))
+    opened = OpenStore(tmp_path, Bounds(max_bytes=5000, low_water=0.5))
     for number in range(20):
         opened.put(f"{number}")
     await asyncio.gather(*(opened.store.make_room() for _ in range(10)))

@@ -12,7 +12,7 @@ from iiif_server.cache.eviction import Bounds, Candidate, Selection
 from iiif_server.cache.pending_files import locked_in_thread
 from iiif_server.cache.store import Store
 from iiif_server.telemetry.events import Evicted, StoreFailed, StoreRecovered
-from support.stores import Opened, content, key
+from support.stores import OpenStore, content, key
 
 LENGTH = 1000
 WRITERS = 8
@@ -26,7 +26,7 @@ class SlowScan(Store):
     attempts = 0
     pause = 100
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: OpenStore) -> None:
         super().__init__(opened.root, opened.bounds, opened.events.append)
         self.scanned = threading.Event()
         self._scan = self._evictor.candidates
@@ -43,7 +43,7 @@ class SlowScan(Store):
         return iter(found)
 
 
-def slow(opened: Opened) -> SlowScan:
+def slow(opened: OpenStore) -> SlowScan:
     """The same store with a slow scan."""
     opened.store = store = SlowScan(opened)
     return store
@@ -95,7 +95,7 @@ def PlainView(root: Path) -> Store:  # noqa: N802 - stands for a class
 async def test_a_storm_of_writes_does_not_pass_a_bound(
     bounds: Bounds, most: tuple[int, int], tmp_path: Path
 ) -> None:
-    opened = Opened(tmp_path, bounds)
+    opened = OpenStore(tmp_path, bounds)
     store = slow(opened)
     cached = await write_at_once(store, 1000, most)
     assert cached > store.stats.files
@@ -106,7 +106,7 @@ async def test_a_storm_of_writes_does_not_pass_a_bound(
 
 
 async def test_what_is_committed_during_a_scan_counts_once(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_bytes=10 * LENGTH))
+    opened = OpenStore(tmp_path, Bounds(max_bytes=10 * LENGTH))
     store = slow(opened)
     scanning = asyncio.create_task(asyncio.to_thread(store.evict))
     await asyncio.to_thread(store.scanned.wait, 60)
@@ -118,7 +118,7 @@ async def test_what_is_committed_during_a_scan_counts_once(tmp_path: Path) -> No
 
 
 def test_removed_entries_are_counted_at_once(tmp_path: Path) -> None:
-    opened = Opened(tmp_path)
+    opened = OpenStore(tmp_path)
     for name in ("damaged", "removed", "stays"):
         opened.put(name)
     damaged, removed = (path_of(opened, name) for name in ("damaged", "removed"))
@@ -129,14 +129,14 @@ def test_removed_entries_are_counted_at_once(tmp_path: Path) -> None:
     assert (opened.store.stats.files, opened.store.stats.size) == (1, LENGTH)
 
 
-def path_of(opened: Opened, name: str) -> Entry:
+def path_of(opened: OpenStore, name: str) -> Entry:
     entry = opened.store.find(key(name))
     assert entry is not None
     return entry
 
 
 async def test_nothing_is_written_above_a_bound_when_eviction_cannot_help(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_files=3))
+    opened = OpenStore(tmp_path, Bounds(max_files=3))
     names = ["a", "b", "c", "d"]
     for name in names:
         opened.put(name)
@@ -162,7 +162,7 @@ async def test_nothing_is_written_above_a_bound_when_eviction_cannot_help(tmp_pa
 
 
 async def test_who_makes_room_waits_for_an_eviction_under_way(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_files=3))
+    opened = OpenStore(tmp_path, Bounds(max_files=3))
     store = slow(opened)
     for name in ("a", "b", "c", "d"):
         opened.put(name)
@@ -189,7 +189,7 @@ async def test_who_makes_room_waits_for_an_eviction_under_way(tmp_path: Path) ->
     ],
 )
 async def test_bounds_are_exact(bounds: Bounds, entries: int, left: int, tmp_path: Path) -> None:
-    opened = Opened(tmp_path, bounds)
+    opened = OpenStore(tmp_path, bounds)
     for number in range(entries):
         opened.put(f"{number}")
     await opened.store.make_room()
@@ -200,7 +200,7 @@ async def test_bounds_are_exact(bounds: Bounds, entries: int, left: int, tmp_pat
 def test_the_largest_entry_is_as_large_as_the_low_water_mark(
     length: int, *, cached: bool, tmp_path: Path
 ) -> None:
-    opened = Opened(tmp_path, Bounds(max_bytes=1000, low_water=0.9))
+    opened = OpenStore(tmp_path, Bounds(max_bytes=1000, low_water=0.9))
     entry = opened.store.keep(key("a"), bytes(length), "jpg")
     assert (entry is not None) is cached
     assert opened.store.holds(length) is cached
@@ -211,7 +211,7 @@ def test_entries_of_another_process_are_found_after_ones_own_commit(
     number: int, tmp_path: Path
 ) -> None:
     """Having written to a group is not having listed it."""
-    one, other = Opened(tmp_path), Opened(tmp_path)
+    one, other = OpenStore(tmp_path), OpenStore(tmp_path)
     for name in range(number):
         other.put(f"{name}")
     one.put("mine")
@@ -222,7 +222,7 @@ def test_entries_of_another_process_are_found_after_ones_own_commit(
     assert one.get("new") == content("new")
 
 
-class Counting(Opened):
+class Counting(OpenStore):
     """A process's store, which says when it scans."""
 
     scans = 0
@@ -254,7 +254,7 @@ async def test_bounds_hold_for_what_all_processes_write(tmp_path: Path) -> None:
 
 
 def test_one_process_scans_for_all_and_not_again_for_an_hour(tmp_path: Path) -> None:
-    writer = Opened(tmp_path)
+    writer = OpenStore(tmp_path)
     for name in "abc":
         writer.put(name)
     (tmp_path / "totals").unlink()
@@ -313,7 +313,7 @@ def test_a_store_that_scans_often_for_its_ttl_does_so_within_an_eighth_of_it(
 
 
 def test_files_that_somebody_else_has_removed_are_noticed_by_a_scan(tmp_path: Path) -> None:
-    opened = Opened(tmp_path)
+    opened = OpenStore(tmp_path)
     opened.put("a")
     opened.put("b").path.unlink()
     assert opened.store.stats.files == 2

@@ -10,7 +10,7 @@ import pytest
 from iiif_server.cache.eviction import Bounds
 from iiif_server.telemetry.events import EntryDropped, Evicted, StoreFailed, StoreRecovered
 from support.disks import SmallDisk, small_disk
-from support.stores import HOUR, IN_MEMORY, Opened, content, key
+from support.stores import HOUR, IN_MEMORY, OpenStore, content, key
 
 YEAR = 365 * 24 * HOUR
 LARGE = bytes(range(256)) * 1000
@@ -18,8 +18,8 @@ LARGE = bytes(range(256)) * 1000
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Opened:
-    return Opened(tmp_path / "cache")
+def opened(tmp_path: Path) -> OpenStore:
+    return OpenStore(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("data", [content("a"), LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_never_given(
-    damage: str, data: bytes, opened: Opened, *, restarted: bool
+    damage: str, data: bytes, opened: OpenStore, *, restarted: bool
 ) -> None:
     path = opened.put("a", data).path
     assert opened.get("a") == data  # and is known to be right
@@ -63,7 +63,7 @@ def test_damage_is_never_given(
     DAMAGE[damage](path)
     if path.is_file() and not path.is_symlink():
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # nothing else tells of it
-    again = Opened(opened.root) if restarted else opened
+    again = OpenStore(opened.root) if restarted else opened
     assert again.get("a") is None
     assert [type(event) for event in again.events] == [EntryDropped]
     assert again.get("a") is None
@@ -74,7 +74,7 @@ def test_damage_is_never_given(
     assert again.get("a") == data
 
 
-def test_what_is_open_is_what_was_checked(opened: Opened) -> None:
+def test_what_is_open_is_what_was_checked(opened: OpenStore) -> None:
     """A file that is exchanged after it was opened is not what is sent."""
     entry = opened.put("a", LARGE)
     file = opened.store.read(entry, IN_MEMORY)
@@ -84,7 +84,7 @@ def test_what_is_open_is_what_was_checked(opened: Opened) -> None:
         assert file.read() == LARGE
 
 
-def test_large_entries_are_read_once_a_process_and_whenever_they_changed(opened: Opened) -> None:
+def test_large_entries_are_read_once_a_process_and_whenever_they_changed(opened: OpenStore) -> None:
     entry = opened.put("a", LARGE)
     for _ in range(3):
         assert opened.get("a") == LARGE
@@ -97,7 +97,7 @@ def test_large_entries_are_read_once_a_process_and_whenever_they_changed(opened:
     assert opened.get("a") is None
 
 
-def test_check_finds_what_was_right_before(opened: Opened) -> None:
+def test_check_finds_what_was_right_before(opened: OpenStore) -> None:
     entry = opened.put("a", LARGE)
     assert opened.store.check(entry)
     entry.path.write_bytes(bytes(len(LARGE)))
@@ -108,7 +108,7 @@ def test_check_finds_what_was_right_before(opened: Opened) -> None:
 
 
 def test_entry_made_anew_by_another_process_is_found(tmp_path: Path) -> None:
-    one, other = Opened(tmp_path), Opened(tmp_path)
+    one, other = OpenStore(tmp_path), OpenStore(tmp_path)
     entry = one.put("a", b"by one version of a library")
     one.store.remove(entry.path)
     other.put("a", b"by another version")
@@ -117,11 +117,11 @@ def test_entry_made_anew_by_another_process_is_found(tmp_path: Path) -> None:
     assert one.store.usage()[0] == 1
 
 
-def test_folder_removed_and_replaced_while_running(opened: Opened) -> None:
+def test_folder_removed_and_replaced_while_running(opened: OpenStore) -> None:
     opened.put("a")
     opened.root.rename(opened.root.with_name("moved away"))
     assert opened.get("a") is None
-    draft = opened.draft(b"data")
+    draft = opened.pending_file(b"data")
     opened.root.rename(opened.root.with_name("moved away too"))
     opened.root.mkdir()
     assert opened.store.commit(key("b"), draft, "jpg") is None
@@ -139,7 +139,7 @@ def test_folder_removed_and_replaced_while_running(opened: Opened) -> None:
 def test_clock_jumps_give_nothing_wrong_and_what_is_used_stays(
     jump: float, ttl: float | None, tmp_path: Path
 ) -> None:
-    opened = Opened(tmp_path, Bounds(max_files=20, low_water=0.5, ttl=ttl))
+    opened = OpenStore(tmp_path, Bounds(max_files=20, low_water=0.5, ttl=ttl))
     for number in range(10):
         opened.put(f"old {number}")
     opened.ahead = jump
@@ -149,7 +149,7 @@ def test_clock_jumps_give_nothing_wrong_and_what_is_used_stays(
         assert opened.get(f"old {number}") is None or jump < 24 * HOUR or ttl is None
     for number in range(11):
         opened.put(f"new {number}")
-        opened.used_now(f"new {number}")
+        opened.set_last_used_now(f"new {number}")
     opened.store.evict()
     assert opened.store.usage()[0] <= 20
     assert opened.get("new 10") == content("new 10")
@@ -160,7 +160,7 @@ def test_what_was_used_before_the_clock_was_set_back_does_not_push_out_what_is_n
     tmp_path: Path,
 ) -> None:
     """Its time of use is in the future for years: it would be the last to go."""
-    opened = Opened(tmp_path, Bounds(max_files=10, low_water=0.5))
+    opened = OpenStore(tmp_path, Bounds(max_files=10, low_water=0.5))
     opened.ahead = -30 * YEAR
     for number in range(10):
         opened.put(f"old {number}")  # the disk's time is the true one
@@ -168,7 +168,7 @@ def test_what_was_used_before_the_clock_was_set_back_does_not_push_out_what_is_n
         assert opened.get(f"old {number}") is not None  # used: its time is mended
     for number in range(2):
         opened.put(f"new {number}")
-        opened.used_now(f"new {number}")
+        opened.set_last_used_now(f"new {number}")
     opened.store.evict()
     left = {path.name[:32] for path in opened.store.paths()}
     names = [*(f"old {number}" for number in range(3)), "new 0", "new 1"]
@@ -176,10 +176,10 @@ def test_what_was_used_before_the_clock_was_set_back_does_not_push_out_what_is_n
 
 
 def test_times_of_use_are_known_finely_where_the_store_turns_over_fast(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_files=10, low_water=0.9))
+    opened = OpenStore(tmp_path, Bounds(max_files=10, low_water=0.9))
     for number in range(10):
         opened.put(f"{number}")
-        opened.used(f"{number}", seconds_ago=100 - number)
+        opened.set_last_used(f"{number}", seconds_ago=100 - number)
     opened.put("more")
     opened.store.evict()  # of what was used 100 seconds ago: the reach of this store
     assert opened.get("2") is not None  # used now, and said so, though ten minutes have not passed
@@ -194,24 +194,24 @@ def test_times_of_use_are_known_finely_where_the_store_turns_over_fast(tmp_path:
 
 
 def test_what_is_held_is_not_evicted(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_bytes=1000, low_water=0.9))
+    opened = OpenStore(tmp_path, Bounds(max_bytes=1000, low_water=0.9))
     opened.put("a", content("a", 500))
-    opened.used("a", seconds_ago=HOUR)
+    opened.set_last_used("a", seconds_ago=HOUR)
     with opened.store.pin(key("a")), opened.store.pin(key("a")):
         for number in range(5):
             opened.put(f"{number}", content(f"{number}", 500))
             opened.store.evict()
         assert opened.get("a") is not None
-    opened.used("a", seconds_ago=HOUR)
+    opened.set_last_used("a", seconds_ago=HOUR)
     opened.put("b", content("b", 700))
     opened.store.evict()
     assert opened.get("a") is None
 
 
 def test_what_is_larger_than_the_store_does_not_push_out_the_rest(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_bytes=5000, low_water=0.8))
+    opened = OpenStore(tmp_path, Bounds(max_bytes=5000, low_water=0.8))
     opened.put("a")
-    draft = opened.draft(content("large", 4001))
+    draft = opened.pending_file(content("large", 4001))
     assert opened.store.commit(key("large"), draft, "jpg") is None
     draft.close()
     opened.store.evict()
@@ -222,7 +222,7 @@ def test_what_is_larger_than_the_store_does_not_push_out_the_rest(tmp_path: Path
 async def test_eviction_that_cannot_help_is_not_repeated_at_once(tmp_path: Path) -> None:
     looks = 0
 
-    class Counting(Opened):
+    class Counting(OpenStore):
         def clock(self) -> float:
             nonlocal looks
             looks += 1
@@ -244,7 +244,7 @@ async def test_eviction_that_cannot_help_is_not_repeated_at_once(tmp_path: Path)
 # --- full and read-only disks ---------------------------------------------------------------
 
 
-def try_putting(opened: Opened, name: str, data: bytes, expected: int = 0) -> bool:
+def try_putting(opened: OpenStore, name: str, data: bytes, expected: int = 0) -> bool:
     """Whether what stands for a derivative could be kept."""
     draft = opened.store.reserve(expected)
     if draft is None:
@@ -261,7 +261,7 @@ def try_putting(opened: Opened, name: str, data: bytes, expected: int = 0) -> bo
 
 
 async def test_nothing_is_written_where_less_is_free_than_is_to_be(disk: SmallDisk) -> None:
-    opened = Opened(disk.folder / "cache", Bounds(min_free=1_000_000))
+    opened = OpenStore(disk.folder / "cache", Bounds(min_free=1_000_000))
     opened.put("a")
     disk.fill(leave=900_000)
     free = disk.free
@@ -281,10 +281,10 @@ async def test_nothing_is_written_where_less_is_free_than_is_to_be(disk: SmallDi
 
 
 async def test_entries_make_room_for_others_on_the_disk(disk: SmallDisk) -> None:
-    opened = Opened(disk.folder / "cache", Bounds(min_free=1_000_000))
+    opened = OpenStore(disk.folder / "cache", Bounds(min_free=1_000_000))
     for number in range(50):
         opened.put(f"{number}", bytes(40_000))
-        opened.used(f"{number}", seconds_ago=100 - number)
+        opened.set_last_used(f"{number}", seconds_ago=100 - number)
     disk.fill(leave=500_000)
     assert not try_putting(opened, "new", content("new"))
     await opened.store.make_room()
@@ -295,7 +295,7 @@ async def test_entries_make_room_for_others_on_the_disk(disk: SmallDisk) -> None
 
 
 async def test_entries_stay_where_nothing_that_goes_would_help(disk: SmallDisk) -> None:
-    opened = Opened(disk.folder / "cache", Bounds(min_free=1_000_000))
+    opened = OpenStore(disk.folder / "cache", Bounds(min_free=1_000_000))
     opened.put("a")
     disk.fill()
     assert not try_putting(opened, "b", b"data")
@@ -306,7 +306,7 @@ async def test_entries_stay_where_nothing_that_goes_would_help(disk: SmallDisk) 
 
 
 def test_room_is_asked_for_what_will_be_written(disk: SmallDisk) -> None:
-    opened = Opened(disk.folder / "cache", Bounds(min_free=1_000_000))
+    opened = OpenStore(disk.folder / "cache", Bounds(min_free=1_000_000))
     assert opened.store.reserve(3_500_000) is None
     draft = opened.store.reserve(1_000_000)
     assert draft is not None
@@ -315,7 +315,7 @@ def test_room_is_asked_for_what_will_be_written(disk: SmallDisk) -> None:
 
 async def test_disk_that_is_full_is_not_written_at_full_cost(disk: SmallDisk) -> None:
     """Without anything to be left free: the first write fails, and others are not begun."""
-    opened = Opened(disk.folder / "cache", Bounds(min_free=0))
+    opened = OpenStore(disk.folder / "cache", Bounds(min_free=0))
     opened.put("a")
     disk.fill()
     begun = [opened.store.reserve() is not None]
@@ -336,7 +336,7 @@ async def test_disk_that_is_full_is_not_written_at_full_cost(disk: SmallDisk) ->
 
 
 def test_read_only_disk_is_read_and_not_written(disk: SmallDisk) -> None:
-    opened = Opened(disk.folder / "cache", Bounds(ttl=1000 * HOUR))
+    opened = OpenStore(disk.folder / "cache", Bounds(ttl=1000 * HOUR))
     path = opened.put("a").path
     spoilt = opened.put("spoilt").path
     spoilt.write_bytes(bytes(1000))
@@ -346,7 +346,7 @@ def test_read_only_disk_is_read_and_not_written(disk: SmallDisk) -> None:
         assert opened.get("a") == content("a")
         assert opened.get("spoilt") is None
         assert not try_putting(opened, "b", b"data")
-    again = Opened(opened.root)
+    again = OpenStore(opened.root)
     assert again.get("a") == content("a")
     kinds = [type(event) for event in opened.events]
     assert sorted(kinds, key=str) == [EntryDropped, StoreFailed]

@@ -13,7 +13,7 @@ from iiif_server import open_image
 from iiif_server.codecs.probe import probe
 from iiif_server.errors import DamagedOriginalError, UnsupportedOriginalError
 from support.pictures import wide_profile
-from support.rendering import written
+from support.rendering import write_file
 
 SIDE = 48
 LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
@@ -43,17 +43,17 @@ def bmp(
             "<IiiHHIIiiII", size, SIDE, height, 1, bits, compression, 0, 0, 0, colours, 0
         )
         head = head[:size].ljust(size, b"\0")
-    written = bytearray(head)
+    header = bytearray(head)
     if size > 40 and masks:
-        written[40 : 40 + 4 * len(masks)] = struct.pack(f"<{len(masks)}I", *masks)
+        header[40 : 40 + 4 * len(masks)] = struct.pack(f"<{len(masks)}I", *masks)
     for at, value in (fields or {}).items():
-        written[at : at + len(value)] = value
+        header[at : at + len(value)] = value
     behind = struct.pack(f"<{len(masks)}I", *masks) if size == 40 else b""
     start = 14 + size + len(behind) + len(palette)
     return (
         b"BM"
         + struct.pack("<IHHI", start + len(data), 0, 0, start)
-        + written
+        + header
         + behind
         + palette
         + data
@@ -121,7 +121,7 @@ def shown(path: Path, **request: Any) -> Image.Image:
 @pytest.mark.parametrize("name", KINDS)
 def test_colours_are_right_in_every_view(name: str, tmp_path: Path) -> None:
     near = 9 if "bits" in name and "16" in name else 1
-    path = written(tmp_path, KINDS[name])
+    path = write_file(tmp_path, KINDS[name])
     for request in ({}, {"size": "16,"}, {"region": "16,4,16,8"}):
         pixels = np.asarray(shown(path, **request).convert("RGB")).astype(int)
         assert np.abs(pixels[1, 1] - LEFT).max() <= near
@@ -142,14 +142,14 @@ MASKED = bmp(16, masked(M565, "<H"), compression=3, masks=M565)
     ],
 )
 def test_rows_are_found_where_the_header_has_no_valid_offset(data: bytes, tmp_path: Path) -> None:
-    pixels = np.asarray(shown(written(tmp_path, data))).astype(int)
+    pixels = np.asarray(shown(write_file(tmp_path, data))).astype(int)
     assert np.abs(pixels[2, 2] - LEFT).max() <= 9
     assert np.abs(pixels[2, -3] - RIGHT).max() <= 9
 
 
 def test_a_palette_may_have_more_colours_than_indices(tmp_path: Path) -> None:
     data = bmp(8, (bytes(HALF) + b"\1" * HALF) * SIDE, palette=PALETTE + bytes(4 * 298))
-    made = shown(written(tmp_path, data))
+    made = shown(write_file(tmp_path, data))
     assert (made.getpixel((2, 2)), made.getpixel((SIDE - 3, 2))) == (LEFT, RIGHT)
 
 
@@ -157,7 +157,7 @@ def test_a_palette_may_have_more_colours_than_indices(tmp_path: Path) -> None:
 def test_rows_begin_at_the_bottom_or_the_top(height: int, tmp_path: Path) -> None:
     first = bytes(LEFT[::-1]) * SIDE
     rest = bytes(RIGHT[::-1]) * SIDE * (SIDE - 1)
-    made = shown(written(tmp_path, bmp(24, first + rest, height=height)))
+    made = shown(write_file(tmp_path, bmp(24, first + rest, height=height)))
     assert made.getpixel((5, SIDE - 1 if height > 0 else 0)) == LEFT
     assert made.getpixel((5, 0 if height > 0 else SIDE - 1)) == RIGHT
 
@@ -167,7 +167,7 @@ def test_alpha_has_a_mask(size: int, compression: int, tmp_path: Path) -> None:
     masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     left, right = fields_of((*LEFT, 255), masks), fields_of((*RIGHT, 128), masks)
     data = bmp(32, words(left, right, "<I"), size=size, compression=compression, masks=masks)
-    made = shown(written(tmp_path, data))
+    made = shown(write_file(tmp_path, data))
     assert made.getpixel((2, 2)) == (*LEFT, 255)
     assert made.getpixel((SIDE - 3, 2)) == (*RIGHT, 128)
 
@@ -175,7 +175,7 @@ def test_alpha_has_a_mask(size: int, compression: int, tmp_path: Path) -> None:
 def test_a_profile_is_embedded(tmp_path: Path) -> None:
     profile = wide_profile()
     place = {56: b"DEBM", 112: struct.pack("<II", 124 + len(BGR), len(profile))}
-    made = shown(written(tmp_path, bmp(24, BGR, size=124, fields=place) + profile))
+    made = shown(write_file(tmp_path, bmp(24, BGR, size=124, fields=place) + profile))
     assert made.info["icc_profile"] == profile
 
 
@@ -207,13 +207,13 @@ def test_others_are_refused(
     data: bytes, error: type[Exception], reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=reason):
-        probe(written(tmp_path, data), 10**9)
+        probe(write_file(tmp_path, data), 10**9)
 
 
 @pytest.mark.parametrize("runs", [b"\x18\0" * 90, b"\0\1", b"\xff\0" * 40, b"\0\xff"])
 def test_run_lengths_that_end_early_are_damaged(runs: bytes, tmp_path: Path) -> None:
     with (
-        open_image(written(tmp_path, bmp(8, runs, compression=1, palette=PALETTE))) as image,
+        open_image(write_file(tmp_path, bmp(8, runs, compression=1, palette=PALETTE))) as image,
         pytest.raises(DamagedOriginalError),
     ):
         image.render()
@@ -221,4 +221,4 @@ def test_run_lengths_that_end_early_are_damaged(runs: bytes, tmp_path: Path) -> 
 
 def test_colours_beyond_the_palette_are_black(tmp_path: Path) -> None:
     data = bmp(8, b"\xfe" * SIDE * SIDE, palette=PALETTE)
-    assert shown(written(tmp_path, data)).getpixel((3, 3)) == (0, 0, 0)
+    assert shown(write_file(tmp_path, data)).getpixel((3, 3)) == (0, 0, 0)

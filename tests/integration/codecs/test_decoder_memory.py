@@ -16,9 +16,9 @@ from iiif_server.plan.cost import cost_of_render
 from iiif_server.plan.header import ImageHeader
 from iiif_server.workers.admission import Lane, lane_of
 from support import hostile
-from support.growth import growth
+from support.growth import measure_growth
 from support.hostile import jp2_of_blocks, jp2_segment, jp2_style
-from support.rendering import derive, planned
+from support.rendering import derive, plan_request
 
 SIDE = 1024
 ALWAYS = 48_000_000
@@ -83,8 +83,8 @@ FILES = {
 def test_no_structure_takes_more_than_estimated(name: str, request_: str, tmp_path: Path) -> None:
     path = tmp_path / "original"
     path.write_bytes(FILES[name]())
-    plan = planned(path, request_, target=tmp_path / "made")
-    taken = growth(render, plan)
+    plan = plan_request(path, request_, target=tmp_path / "made")
+    taken = measure_growth(render, plan)
     assert taken < cost_of_render(plan).bytes < 3 * taken + ALWAYS
 
 
@@ -100,7 +100,9 @@ def test_a_small_file_of_many_code_blocks_keeps_no_tile_waiting(tmp_path: Path) 
     lanes = {}
     for name, block in (("large", LARGE), ("small", SMALL)):
         path.write_bytes(jp2_of_blocks(4096, jp2_style(block)))
-        cost = cost_of_render(planned(path, "full/100,/0/default.jpg", target=tmp_path / "made"))
+        cost = cost_of_render(
+            plan_request(path, "full/100,/0/default.jpg", target=tmp_path / "made")
+        )
         lanes[name] = lane_of(100 * 100, cost.bytes, cost.effort)
     assert lanes == {"large": Lane.TILE, "small": Lane.FULL}
 

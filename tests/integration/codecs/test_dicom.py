@@ -27,7 +27,7 @@ from iiif_server.plan.cost import cost_of_render
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import DEFAULT_BOUNDS, OriginalFormat
 from iiif_server.plan.sample_ranges import has_range
-from support.growth import growth
+from support.growth import measure_growth
 from support.jpegs import lossless
 from support.matrix.chart import RGB, painted
 from support.matrix.dicom_kinds import (
@@ -50,7 +50,7 @@ from support.matrix.dicom_kinds import (
 )
 from support.matrix.ffmpeg import jpeg2000
 from support.matrix.jpegs import Jpeg
-from support.rendering import EVERYTHING, derive, planned, written
+from support.rendering import EVERYTHING, derive, plan_request, write_file
 from support.tiff_samples import TiffFile
 
 PNG = "full/max/0/default.png"
@@ -72,13 +72,13 @@ def shown(path: Path, span: tuple[float, float] | None = None, page: int = 1) ->
 
 
 def test_it_is_not_read_by_default(tmp_path: Path) -> None:
-    path = written(tmp_path, dicom(VALUES, "MONOCHROME2"))
+    path = write_file(tmp_path, dicom(VALUES, "MONOCHROME2"))
     with pytest.raises(NotAnImageError):
         probe(path, 10**9, DEFAULT_BOUNDS)
 
 
 def test_the_name_of_the_patient_is_nowhere(tmp_path: Path) -> None:
-    path = written(tmp_path, dicom(VALUES, "MONOCHROME2"))
+    path = write_file(tmp_path, dicom(VALUES, "MONOCHROME2"))
     assert PATIENT.encode() in path.read_bytes()
     header = probe(path, 10**9, EVERYTHING)
     found = read_metadata(LocalFile.at(path), location=True, max_pixels=10**9, bounds=EVERYTHING)
@@ -89,10 +89,10 @@ def test_the_name_of_the_patient_is_nowhere(tmp_path: Path) -> None:
 
 def test_a_preamble_may_be_the_start_of_a_tiff(tmp_path: Path) -> None:
     """A file that is both TIFF and DICOM is read as TIFF, which has levels."""
-    path = written(tmp_path, dicom(PIXELS, "RGB", preamble=b"II*\0T\x18\x08\0"))
+    path = write_file(tmp_path, dicom(PIXELS, "RGB", preamble=b"II*\0T\x18\x08\0"))
     assert probe(path, 10**9, EVERYTHING).format is OriginalFormat.DICOM
     tiff = TiffFile(PIXELS[:2, :3], 2, in_front=True, tags={305: (2, bytes(200))}).write()
-    path = written(tmp_path, tiff[:128] + b"DICM" + tiff[132:])
+    path = write_file(tmp_path, tiff[:128] + b"DICM" + tiff[132:])
     assert probe(path, 10**9, EVERYTHING).format is OriginalFormat.TIFF
 
 
@@ -101,7 +101,7 @@ def test_elements_may_be_implicit_whatever_is_said(tmp_path: Path) -> None:
     first = b"\x08\0\x05\0"
     data = dicom(PIXELS, "RGB").partition(first)[0] + first
     data += dicom(PIXELS, "RGB", syntax=IMPLICIT).partition(first)[2]
-    made = np.asarray(derive(written(tmp_path, data), PNG, bounds=EVERYTHING).image)
+    made = np.asarray(derive(write_file(tmp_path, data), PNG, bounds=EVERYTHING).image)
     assert (made == PIXELS).all()
 
 
@@ -113,7 +113,7 @@ def test_bytes_may_be_in_words_whose_higher_byte_comes_first(tmp_path: Path) -> 
     data = dicom(frames, "RGB", syntax=BIG)
     assert data.count(stored) == 1
     data = data.replace(stored, words).replace(b"\x7f\xe0\0\x10OB", b"\x7f\xe0\0\x10OW")
-    path = written(tmp_path, data)
+    path = write_file(tmp_path, data)
     for page, expected in enumerate(frames, 1):
         made = derive(path, PNG, bounds=EVERYTHING, page=page).image
         assert (np.asarray(made) == expected).all()
@@ -158,14 +158,14 @@ def test_bytes_may_be_in_words_whose_higher_byte_comes_first(tmp_path: Path) -> 
     ],
 )
 def test_the_first_window_counts(more: Elements, expected: Any, tmp_path: Path) -> None:
-    found = shown(written(tmp_path, dicom(VALUES, "MONOCHROME2", more=more)))
+    found = shown(write_file(tmp_path, dicom(VALUES, "MONOCHROME2", more=more)))
     assert found == pytest.approx(list(expected), abs=1e-4)
 
 
 def test_a_range_that_is_chosen_is_in_the_units_of_the_window(tmp_path: Path) -> None:
     rescaled: Elements = {**windowed("0", "9"), 0x0028_1052: ("DS", "-50"),
                           0x0028_1053: ("DS", "2")}  # fmt: skip
-    path = written(tmp_path, dicom(VALUES, "MONOCHROME2", more=rescaled))
+    path = write_file(tmp_path, dicom(VALUES, "MONOCHROME2", more=rescaled))
     header = probe(path, 10**9, EVERYTHING)
     assert has_range(header)
     assert measure_range(LocalFile.at(path), header=header) == (-250, 550)
@@ -177,14 +177,14 @@ def test_stored_bits_may_begin_above_the_lowest(tmp_path: Path) -> None:
     """The other bits belong to overlays."""
     levels = np.array([[0, 1_000, 4_095]], np.uint16)[:, :, None]
     more: Elements = {0x0028_0102: ("US", 13)}
-    path = written(tmp_path, dicom(levels << 2 | 0xC003, "MONOCHROME2", stored=12, more=more))
+    path = write_file(tmp_path, dicom(levels << 2 | 0xC003, "MONOCHROME2", stored=12, more=more))
     assert shown(path) == pytest.approx([0, 1_000 / 4_095, 1], abs=1e-4)
 
 
 def test_two_pixels_share_chroma(tmp_path: Path) -> None:
     """Red and dark red by BT.601: two luma samples, Cb and Cr."""
     data = bytes([76, 38, 85, 255]) * 4
-    path = written(tmp_path, dicom(PIXELS[:4, :2], "YBR_FULL_422", data=data))
+    path = write_file(tmp_path, dicom(PIXELS[:4, :2], "YBR_FULL_422", data=data))
     made = np.asarray(derive(path, PNG, bounds=EVERYTHING).image)
     assert np.abs(made.astype(int) - [[254, 0, 0], [216, 0, 0]]).max() <= 1
 
@@ -221,7 +221,7 @@ def in_two(at: int) -> list[bytes]:
 def test_frames_are_pages(fragments: list[bytes], offsets: tuple[int, ...], tmp_path: Path) -> None:
     syntax = JPEG_LS if fragments else LITTLE
     data = dicom(FRAMES, "MONOCHROME2", fragments=fragments, offsets=offsets, syntax=syntax)
-    path = written(tmp_path, data)
+    path = write_file(tmp_path, data)
     assert probe(path, 10**9, EVERYTHING).pages == 3
     assert levels_of(path, 3) == [10, 20, 30]
     with pytest.raises(PageNotFoundError):
@@ -231,9 +231,9 @@ def test_frames_are_pages(fragments: list[bytes], offsets: tuple[int, ...], tmp_
 def test_each_frame_has_its_window(tmp_path: Path) -> None:
     groups = [{0x0028_9132: ("SQ", [windowed(f"{center}.5", "11")])} for center in (15, 15, 25)]
     more: Elements = {0x5200_9230: ("SQ", groups)}
-    path = written(tmp_path, dicom(FRAMES, "MONOCHROME2", more=more))
+    path = write_file(tmp_path, dicom(FRAMES, "MONOCHROME2", more=more))
     assert levels_of(path, 3) == [0, 255, 255]
-    path = written(tmp_path, dicom(FRAMES[::-1], "MONOCHROME2", more=more))
+    path = write_file(tmp_path, dicom(FRAMES[::-1], "MONOCHROME2", more=more))
     assert levels_of(path, 3) == [255, 255, 0]
 
 
@@ -332,7 +332,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], type[OriginalRefusedError]]] = {
 def test_what_is_not_read_is_refused(name: str, tmp_path: Path) -> None:
     write, error = HOSTILE[name]
     with pytest.raises(error) as told:
-        derive(written(tmp_path, write()), PNG, bounds=EVERYTHING)
+        derive(write_file(tmp_path, write()), PNG, bounds=EVERYTHING)
     assert "Doe" not in str(told.value)
 
 
@@ -342,16 +342,16 @@ def test_files_that_end_early_are_damaged(data: bytes, tmp_path: Path) -> None:
     for length in range(132, len(data) - 30, 7):
         # Between two elements, it may as well be one of the files that have no pixels.
         with pytest.raises((DamagedOriginalError, UnsupportedOriginalError)):
-            derive(written(tmp_path, data[:length]), PNG, bounds=EVERYTHING)
+            derive(write_file(tmp_path, data[:length]), PNG, bounds=EVERYTHING)
 
 
 def test_tiles_of_a_slide_cost_what_they_show(tmp_path: Path) -> None:
-    path = written(tmp_path, slide(np.zeros((2_400, 2_400, 3), np.uint8), 240))
+    path = write_file(tmp_path, slide(np.zeros((2_400, 2_400, 3), np.uint8), 240))
     costs = []
     for request in ("960,960,480,480/max/0/default.png", PNG):
-        plan = planned(path, request, bounds=EVERYTHING)
+        plan = plan_request(path, request, bounds=EVERYTHING)
         costs.append(cost_of_render(plan))
-        assert growth(render, plan) < costs[-1].bytes
+        assert measure_growth(render, plan) < costs[-1].bytes
     part, whole = costs
     assert part.bytes < whole.bytes / 3
     assert part.effort < whole.effort / 10
@@ -374,5 +374,5 @@ COSTS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", COSTS)
 def test_a_decoder_takes_what_is_estimated(name: str, tmp_path: Path) -> None:
-    plan = planned(written(tmp_path, COSTS[name]()), PNG, bounds=EVERYTHING)
-    assert growth(render, plan) < cost_of_render(plan).bytes
+    plan = plan_request(write_file(tmp_path, COSTS[name]()), PNG, bounds=EVERYTHING)
+    assert measure_growth(render, plan) < cost_of_render(plan).bytes

@@ -17,7 +17,7 @@ from iiif_server.codecs.probe import probe
 from iiif_server.errors import DamagedOriginalError, UnsupportedOriginalError
 from support import jpegs
 from support.pictures import exif, saved, wide_profile
-from support.rendering import check_sides, written
+from support.rendering import assert_halves, write_file
 from support.tiff_samples import TiffFile
 
 SIDE = 48
@@ -144,9 +144,9 @@ KINDS: dict[str, tuple[bytes, Any]] = {
 @pytest.mark.parametrize("name", KINDS)
 def test_colours_are_right_in_every_view(name: str, tmp_path: Path) -> None:
     data, (left, right) = KINDS[name]
-    with open_image(written(tmp_path, data)) as image:
+    with open_image(write_file(tmp_path, data)) as image:
         x = image.info.width // 2 - 8
-        check_sides(image, (x, 4), left, right)
+        assert_halves(image, (x, 4), left, right)
 
 
 def transformed(*boxes: bytes) -> bytes:
@@ -185,7 +185,7 @@ TURNED = struct.pack(">I4sB", 9, b"irot", 1)
 def test_avif_is_cropped_and_turned_as_its_boxes_say(
     boxes: tuple[bytes, ...], size: tuple[int, int], colour: Any, tmp_path: Path
 ) -> None:
-    with open_image(written(tmp_path, transformed(*boxes))) as image:
+    with open_image(write_file(tmp_path, transformed(*boxes))) as image:
         assert (image.info.width, image.info.height) == size
         made = np.asarray(Image.open(BytesIO(image.render(format="png"))).convert("RGB"))
     assert np.abs(made.astype(int)[2, 2] - colour).max() <= 6
@@ -193,7 +193,7 @@ def test_avif_is_cropped_and_turned_as_its_boxes_say(
 
 def test_arithmetic_coding_is_not_passed_on(tmp_path: Path) -> None:
     """Browsers do not read it."""
-    with open_image(written(tmp_path, ARITHMETIC)) as image:
+    with open_image(write_file(tmp_path, ARITHMETIC)) as image:
         for region, rotation in (("full", "0"), ("0,0,16,16", "0"), ("full", "90")):
             data = image.render(region=region, rotation=rotation)
             assert b"\xff\xc0" in data
@@ -204,7 +204,7 @@ def test_arithmetic_coding_is_not_passed_on(tmp_path: Path) -> None:
 )
 def test_jpegs_of_samples_are_not_passed_on(data: bytes, tmp_path: Path) -> None:
     """Browsers do not read them."""
-    with open_image(written(tmp_path, data)) as image:
+    with open_image(write_file(tmp_path, data)) as image:
         for region, rotation in (("full", "0"), ("0,0,16,16", "0"), ("full", "90")):
             assert b"\xff\xc0" in image.render(region=region, rotation=rotation)
 
@@ -215,7 +215,7 @@ def test_jpegs_of_samples_have_profile_and_orientation(tmp_path: Path) -> None:
     metadata += jpegs.segment(0xE2, b"ICC_PROFILE\0\1\1" + profile)
     wide = np.repeat(DEEP, 2, axis=1)
     data = jpegs.dct(wide, 12, before=jpegs.RGB + metadata)
-    with open_image(written(tmp_path, data)) as image:
+    with open_image(write_file(tmp_path, data)) as image:
         assert (image.info.width, image.info.height) == (SIDE, 2 * SIDE)
         made = Image.open(BytesIO(image.render(format="png")))
     assert made.info["icc_profile"] == profile
@@ -227,12 +227,12 @@ def test_jpegs_of_samples_have_profile_and_orientation(tmp_path: Path) -> None:
 def test_jpegs_of_samples_that_end_early_are_refused(write: Any, tmp_path: Path) -> None:
     """The decoder would fill in missing pixels."""
     with pytest.raises(DamagedOriginalError, match="truncated"):
-        open_image(written(tmp_path, write(DEEP, 12, end=False)))
+        open_image(write_file(tmp_path, write(DEEP, 12, end=False)))
 
 
 @pytest.mark.parametrize("planar", [False, True])
 def test_a_palette_may_have_alpha_beside_it(planar: bool, tmp_path: Path) -> None:  # noqa: FBT001
-    with open_image(written(tmp_path, in_palette(planar=planar).write())) as image:
+    with open_image(write_file(tmp_path, in_palette(planar=planar).write())) as image:
         made = np.asarray(Image.open(BytesIO(image.render(format="png"))))
     assert made[2, 2].tolist() == [*LEFT, 255]
     assert made[2, -3].tolist() == [*RIGHT, 128]
@@ -241,7 +241,7 @@ def test_a_palette_may_have_alpha_beside_it(planar: bool, tmp_path: Path) -> Non
 def test_a_part_of_a_jpeg_in_a_tiff_is_unsupported_and_not_damaged(tmp_path: Path) -> None:
     scan = JPEG[JPEG.index(b"\xff\xda") + 14 :]
     with pytest.raises(UnsupportedOriginalError, match="parts of a JPEG"):
-        probe(written(tmp_path, old_jpeg(scan)), 10**9)
+        probe(write_file(tmp_path, old_jpeg(scan)), 10**9)
 
 
 @pytest.mark.parametrize("screen", [(30, 20), (640, 480), (1024, 768)])
@@ -252,7 +252,7 @@ def test_what_a_gif_leaves_free_is_transparent(screen: tuple[int, int], tmp_path
     frame.paste(0, (0, 0, 10, 10))
     data = bytearray(saved(frame, "GIF", transparency=0))
     struct.pack_into("<HH", data, 6, *screen)
-    with open_image(written(tmp_path, bytes(data))) as image:
+    with open_image(write_file(tmp_path, bytes(data))) as image:
         assert image.info.transparent
         made = np.asarray(Image.open(BytesIO(image.render(format="png"))))
     assert made[5, 5, 3] == made[15, 15, 3] == 0

@@ -18,10 +18,10 @@ from iiif_server.errors import (
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.cost import cost_of_render
 from iiif_server.plan.original_format import Bounds, OriginalFormat
-from support.growth import growth
+from support.growth import measure_growth
 from support.heic import HALVES, LEFT, RIGHT, with_code_points
 from support.matrix.heif_kinds import Heif, hevc, nclx, picture
-from support.rendering import planned
+from support.rendering import plan_request
 
 
 def written(folder: Path, data: bytes) -> Path:
@@ -84,8 +84,8 @@ def test_a_decoder_takes_what_is_estimated(bits: int, format_: str, tmp_path: Pa
     coded, matrix = hevc(planes, format_, ranged=True), 0 if format_.startswith("g") else 6
     colours = nclx(1, 13, matrix, ranged=True)
     item = picture(coded, (side, side), colours, bits=bits, count=len(planes))
-    plan = planned(written(tmp_path, Heif([item]).write()), "full/max/0/default.png")
-    assert growth(render, plan) < cost_of_render(plan).bytes
+    plan = plan_request(written(tmp_path, Heif([item]).write()), "full/max/0/default.png")
+    assert measure_growth(render, plan) < cost_of_render(plan).bytes
 
 
 def test_an_operator_may_leave_it_out(tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ from iiif_server.plan.cost import cost_of_render
 from iiif_server.plan.header import Reader
 from iiif_server.plan.render_plan import RenderPlan
 from iiif_server.workers.admission import Lane, lane_of
-from support.growth import growth
+from support.growth import measure_growth
 from support.matrix.chart import RGB as RGB_OF_CHART
 from support.matrix.chart import painted
 from support.matrix.jxl_kinds import jxl
 from support.matrix.rare_kinds import lerc
-from support.rendering import EVERYTHING, derive, planned, written
+from support.rendering import EVERYTHING, derive, plan_request, write_file
 from support.tiff_samples import TiffFile
 
 SIDE = 64
@@ -92,7 +92,7 @@ def test_an_image_larger_than_its_tile_reaches_no_decoder(name: str, tmp_path: P
     plan = planned_of(tmp_path, of_compression(compression, piece))
     with pytest.raises(DamagedOriginalError):
         render(plan)
-    assert growth(render_refused, plan) < cost_of_render(plan).bytes
+    assert measure_growth(render_refused, plan) < cost_of_render(plan).bytes
 
 
 OTHERS: dict[str, Callable[[], tuple[int, bytes]]] = {
@@ -136,7 +136,7 @@ def test_subsampled_pixels_are_unpacked_to_their_own_size(
     tags = {259: (3, [compression]), 530: (3, [2, 2])}
     data = TiffFile(RGB, 6, tile=(SIDE, SIDE), pieces=[piece], tags=tags).write()
     plan = planned_of(tmp_path, data)
-    assert growth(render_refused, plan) < cost_of_render(plan).bytes
+    assert measure_growth(render_refused, plan) < cost_of_render(plan).bytes
 
 
 @pytest.mark.parametrize("tag", [258, 259, 277, 284])
@@ -145,19 +145,19 @@ def test_sizes_in_other_than_whole_numbers_are_damage(tag: int, tmp_path: Path) 
     values = np.zeros((SIDE, SIDE, 1), np.int8)
     data = TiffFile(values, 1, tags={tag: (12, [2_000_000.0])}).write()
     with pytest.raises(DamagedOriginalError, match="not integers"):
-        probe(written(tmp_path, data), 10**9)
+        probe(write_file(tmp_path, data), 10**9)
 
 
 def test_tiles_with_depth_are_damage(tmp_path: Path) -> None:
     data = of_compression(8, zlib.compress(bytes(SIDE * SIDE)), {32_998: (4, [100_000])})
     with pytest.raises(DamagedOriginalError, match="depth"):
-        derive(written(tmp_path, data), "full/max/0/default.png")
+        derive(write_file(tmp_path, data), "full/max/0/default.png")
 
 
 def test_segments_much_longer_than_their_pixels_are_not_read(tmp_path: Path) -> None:
     data = of_compression(8, zlib.compress(bytes(SIDE * SIDE)) + bytes(20 << 20))
     with pytest.raises(DamagedOriginalError, match="longer than their pixels"):
-        derive(written(tmp_path, data), "full/max/0/default.png")
+        derive(write_file(tmp_path, data), "full/max/0/default.png")
 
 
 def test_a_million_tiles_of_a_pixel_are_no_tile_s_work(tmp_path: Path) -> None:
@@ -178,12 +178,12 @@ def test_conversion_of_colours_takes_what_is_estimated(photometric: int, tmp_pat
         values, photometric, extra=[1], planar=True, deflate=True, tags={530: (3, [1, 1])}
     ).write()
     plan = planned_of(tmp_path, data)
-    assert growth(render, plan) < cost_of_render(plan).bytes
+    assert measure_growth(render, plan) < cost_of_render(plan).bytes
 
 
 def planned_of(folder: Path, data: bytes) -> RenderPlan:
     request, target = "full/!40,40/0/default.png", folder / "made"
-    return planned(written(folder, data), request, target=target, bounds=EVERYTHING)
+    return plan_request(write_file(folder, data), request, target=target, bounds=EVERYTHING)
 
 
 def render_refused(plan: RenderPlan) -> None:
@@ -198,7 +198,7 @@ def test_what_tifffile_thinks_of_a_file_is_not_printed(tmp_path: Path) -> None:
     """A file can cause any number of warnings."""
     data = of_compression(8, zlib.compress(bytes(SIDE * SIDE)), {317: (3, [77] * 3)})
     broken = data.replace(struct.pack("<HHI", 317, 3, 3), struct.pack("<HHI", 317, 99, 3))
-    written(tmp_path, broken)
+    write_file(tmp_path, broken)
     script = (
         "import sys; from pathlib import Path; "
         "from iiif_server.codecs.jobs import prepare_process, render; "

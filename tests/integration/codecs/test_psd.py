@@ -22,7 +22,7 @@ from iiif_server.plan.original_format import Bounds
 from support import psds
 from support.pictures import exif, wide_profile
 from support.psds import psd
-from support.rendering import check_sides, derive, written
+from support.rendering import assert_halves, derive, write_file
 
 SIDE = 48
 LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
@@ -80,9 +80,9 @@ KINDS: dict[str, tuple[bytes, Any]] = {
 @pytest.mark.parametrize("name", KINDS)
 def test_colours_are_right_in_every_view(name: str, tmp_path: Path) -> None:
     data, (left, right) = KINDS[name]
-    with open_image(written(tmp_path, data)) as image:
+    with open_image(write_file(tmp_path, data)) as image:
         assert not image.info.transparent
-        check_sides(image, (16, 4), left, right)
+        assert_halves(image, (16, 4), left, right)
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -96,7 +96,7 @@ def test_a_transparent_merged_image_is_freed_of_white(
     values = halves([*half, 128], [255, 255, 255, 0])
     values = values * 257 if bits == 16 else values
     data = psd(values, psds.RGB, bits=bits, big=big, layers=psds.layers(-1, bits=bits, big=big))
-    with open_image(written(tmp_path, data)) as image:
+    with open_image(write_file(tmp_path, data)) as image:
         assert image.info.transparent
         made = np.asarray(Image.open(BytesIO(image.render(format="png")))).astype(int)
     assert np.abs(made[2, 2] - [*LEFT, 128]).max() <= 1
@@ -105,14 +105,14 @@ def test_a_transparent_merged_image_is_freed_of_white(
 
 def test_layers_without_transparency_leave_a_selection_alone(tmp_path: Path) -> None:
     data = psd(halves([*LEFT, 0], [*RIGHT, 9]), psds.RGB, layers=psds.layers(1))
-    assert not probe(written(tmp_path, data), 10**9).transparent
+    assert not probe(write_file(tmp_path, data), 10**9).transparent
 
 
 def test_profile_and_orientation_are_in_resources(tmp_path: Path) -> None:
     profile = wide_profile()
     resources = {1005: b"odd", 1039: profile, 1058: exif(6)[6:]}
     data = psd(np.repeat(RGB, 2, axis=1), psds.RGB, resources=resources)
-    with open_image(written(tmp_path, data)) as image:
+    with open_image(write_file(tmp_path, data)) as image:
         assert (image.info.width, image.info.height) == (SIDE, 2 * SIDE)
         made = Image.open(BytesIO(image.render(format="png")))
     assert made.info["icc_profile"] == profile
@@ -134,12 +134,12 @@ def test_profile_and_orientation_are_in_resources(tmp_path: Path) -> None:
 )
 def test_what_is_not_shown_is_unsupported(data: bytes, reason: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOriginalError, match=reason):
-        probe(written(tmp_path, data), 10**9)
+        probe(write_file(tmp_path, data), 10**9)
 
 
 def test_a_merged_image_that_is_said_to_exist_is_shown(tmp_path: Path) -> None:
     data = psd(RGB, psds.RGB, resources={1057: b"\0\0\0\1\1"})
-    assert probe(written(tmp_path, data), 10**9).stored.width == SIDE
+    assert probe(write_file(tmp_path, data), 10**9).stored.width == SIDE
 
 
 def stated(data: bytes, offset: int, layout: str, *numbers: int) -> bytes:
@@ -177,7 +177,7 @@ HOSTILE: dict[str, tuple[bytes, type[OriginalRefusedError]]] = {
 def test_hostile_files_are_refused_by_their_structure(name: str, tmp_path: Path) -> None:
     data, error = HOSTILE[name]
     with pytest.raises(error):
-        probe(written(tmp_path, data), 10**9)
+        probe(write_file(tmp_path, data), 10**9)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -187,7 +187,7 @@ def test_a_truncated_one_is_shown_as_far_as_it_goes(
 ) -> None:
     gray = np.random.default_rng(1).integers(1, 255, (64, 64, 1))
     data = psd(gray, psds.GRAY, packed=packed)
-    path = written(tmp_path, data[:-2000])
+    path = write_file(tmp_path, data[:-2000])
     with pytest.raises(DamagedOriginalError, match="truncated"):
         probe(path, 10**9)
     made = derive(path, "full/max/0/default.png", bounds=Bounds(show_truncated=True)).pixels
@@ -200,7 +200,7 @@ def test_rows_that_unpack_to_anything_are_cut_or_filled(tmp_path: Path) -> None:
     rows = len(data) - 2 * SIDE
     data[rows : rows + 2] = bytes([129, 9])  # 128 pixels instead of 48
     data[rows + 2 : rows + 4] = bytes([255, 9])  # two
-    made = derive(written(tmp_path, bytes(data)), "full/max/0/default.png").pixels
+    made = derive(write_file(tmp_path, bytes(data)), "full/max/0/default.png").pixels
     assert (made[0] == 9).all()
     assert made[1, 1, 0] == 9
     assert made[1, 2, 0] == 0

@@ -30,11 +30,11 @@ from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import OriginalFormat
 from support.deep import samples_of
-from support.growth import growth
+from support.growth import measure_growth
 from support.matrix.chart import FRACTIONS, HEIGHT, RGB, WIDTH, painted
 from support.matrix.colours import linear
 from support.matrix.raw_kinds import dng
-from support.rendering import EVERYTHING, derive, planned, written
+from support.rendering import EVERYTHING, derive, plan_request, write_file
 from support.tiff_samples import TiffFile
 
 DNG = dng(linear(FRACTIONS))
@@ -64,19 +64,19 @@ def with_preview() -> bytes:
 
 
 def test_without_the_setting_a_dng_is_its_preview(tmp_path: Path) -> None:
-    path = written(tmp_path, with_preview())
+    path = write_file(tmp_path, with_preview())
     header = probe(path, 10**9)
     assert (header.format, header.stored) == (OriginalFormat.TIFF, Dimensions(60, 40))
     header = probe(path, 10**9, EVERYTHING)
     assert (header.format, header.stored) == (OriginalFormat.RAW, Dimensions(WIDTH, HEIGHT))
     with pytest.raises(NotAnImageError):
-        probe(written(tmp_path, RAF), 10**9)
+        probe(write_file(tmp_path, RAF), 10**9)
 
 
 def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
     """Without rawpy, a raw file that is also a TIFF is read as TIFF."""
-    written(tmp_path, RAF).rename(tmp_path / "raf")
-    written(tmp_path, with_preview()).rename(tmp_path / "dng")
+    write_file(tmp_path, RAF).rename(tmp_path / "raf")
+    write_file(tmp_path, with_preview()).rename(tmp_path / "dng")
     code = f"""
 import sys
 sys.modules["rawpy"] = None
@@ -98,7 +98,7 @@ except Exception as error:
 
 
 def test_it_is_developed_in_16_bits_and_keeps_its_author(tmp_path: Path) -> None:
-    path = written(tmp_path, DNG)
+    path = write_file(tmp_path, DNG)
     assert ("dc:creator", ("A. Photographer",)) in probe(path, 10**9, EVERYTHING).credits
     made = derive(path, PNG, bounds=EVERYTHING, encoding=EncodingOptions(depth=16))
     words = samples_of(made.data)
@@ -141,11 +141,11 @@ def test_what_libraw_does_not_read_is_refused(
     data: bytes, error: type[OriginalRefusedError], tmp_path: Path
 ) -> None:
     with pytest.raises(error):
-        derive(written(tmp_path, data), PNG, bounds=EVERYTHING, max_pixels=5_000_000)
+        derive(write_file(tmp_path, data), PNG, bounds=EVERYTHING, max_pixels=5_000_000)
 
 
 def test_its_metadata_are_those_of_its_first_directory(tmp_path: Path) -> None:
-    file = LocalFile.at(written(tmp_path, DNG))
+    file = LocalFile.at(write_file(tmp_path, DNG))
     found = json.loads(read_metadata(file, location=True, max_pixels=10**9, bounds=EVERYTHING))
     assert found["exif"]["Artist"] == "A. Photographer"
     assert found["exif"]["Make"] == "By hand"
@@ -153,12 +153,14 @@ def test_its_metadata_are_those_of_its_first_directory(tmp_path: Path) -> None:
 
 def test_there_is_one_page(tmp_path: Path) -> None:
     with pytest.raises(PageNotFoundError):
-        probe(written(tmp_path, DNG), 10**9, EVERYTHING, page=2)
+        probe(write_file(tmp_path, DNG), 10**9, EVERYTHING, page=2)
 
 
 def test_it_takes_what_is_estimated(tmp_path: Path) -> None:
     side = 2_000
     values = np.random.default_rng(1).integers(1_000, 61_000, (side, side, 1), np.uint16)
-    plan = planned(written(tmp_path, dng(linear(FRACTIONS), values=values)), PNG, bounds=EVERYTHING)
+    plan = plan_request(
+        write_file(tmp_path, dng(linear(FRACTIONS), values=values)), PNG, bounds=EVERYTHING
+    )
     assert plan.header.stored == Dimensions(side, side)
-    assert growth(render, plan) < cost_of_render(plan).bytes
+    assert measure_growth(render, plan) < cost_of_render(plan).bytes

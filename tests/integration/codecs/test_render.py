@@ -39,7 +39,7 @@ from support.rendering import (
     as_worker,
     decoded_size,
     derive,
-    planned,
+    plan_request,
     psnr,
     shift,
 )
@@ -797,7 +797,7 @@ def test_damage_behind_the_end_is_none(tmp_path: Path) -> None:
 
 def test_original_replaced_before_it_is_opened_has_changed(tmp_path: Path) -> None:
     path = write(tmp_path, pictures.jpeg(photograph()))
-    plan = planned(path, "0,0,64,64/max/0/default.jpg")
+    plan = plan_request(path, "0,0,64,64/max/0/default.jpg")
     other = write(tmp_path, pictures.jpeg(photograph(seed=2)) + b"longer", "other")
     other.replace(path)
     with pytest.raises(OriginalChangedError):
@@ -806,7 +806,7 @@ def test_original_replaced_before_it_is_opened_has_changed(tmp_path: Path) -> No
 
 def test_original_of_the_same_length_but_another_time_has_changed(tmp_path: Path) -> None:
     path = write(tmp_path, pictures.jpeg(photograph()))
-    plan = planned(path, "0,0,64,64/max/0/default.jpg")
+    plan = plan_request(path, "0,0,64,64/max/0/default.jpg")
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
     with pytest.raises(OriginalChangedError):
@@ -815,18 +815,18 @@ def test_original_of_the_same_length_but_another_time_has_changed(tmp_path: Path
 
 def test_original_overwritten_while_it_is_kept_open_has_changed(tmp_path: Path) -> None:
     path = write(tmp_path, pictures.jpeg(photograph()))
-    plan = planned(path, "0,0,64,64/max/0/default.jpg")
+    plan = plan_request(path, "0,0,64,64/max/0/default.jpg")
     render(plan)
     path.write_bytes(path.read_bytes() + b"longer")
     with pytest.raises(OriginalChangedError):
         render(plan)
-    plan = planned(path, "0,0,64,64/max/0/default.jpg")
+    plan = plan_request(path, "0,0,64,64/max/0/default.jpg")
     assert render(plan).engine is plan.engine
 
 
 def test_original_removed_has_changed(tmp_path: Path) -> None:
     path = write(tmp_path, pictures.jpeg(photograph()))
-    plan = planned(path, "0,0,64,64/max/0/default.jpg")
+    plan = plan_request(path, "0,0,64,64/max/0/default.jpg")
     path.unlink()
     with pytest.raises(OriginalChangedError):
         render(plan)
@@ -836,7 +836,7 @@ def test_original_renamed_away_while_it_is_kept_open_is_still_the_one_planned_fo
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path, pictures.jpeg(photograph()))
-    plan = planned(path, "0,0,64,64/max/0/default.jpg")
+    plan = plan_request(path, "0,0,64,64/max/0/default.jpg")
     first = render(plan).data
     write(tmp_path, pictures.jpeg(photograph(seed=2)) + b"longer", "other").replace(path)
     assert render(plan).data == first
@@ -858,7 +858,7 @@ def test_derivative_is_written_to_its_target(
     target = tmp_path / "made"
     target.touch()
     request_ = "0,0,64,64/max/0/default.jpg"
-    made = render(planned(originals / "420.jpg", request_, engine=engine, target=target))
+    made = render(plan_request(originals / "420.jpg", request_, engine=engine, target=target))
     assert made.data is None
     assert made.engine is engine
     assert target.stat().st_size == made.length
@@ -871,21 +871,23 @@ def test_target_that_cannot_be_written_is_no_reason_to_fail(
     in_the_way = write(tmp_path, b"a file where a folder should be")
     for target in (in_the_way / "made", tmp_path / "nowhere" / "made", tmp_path):
         request_ = "0,0,64,64/max/0/default.jpg"
-        made = render(planned(originals / "420.jpg", request_, target=target))
+        made = render(plan_request(originals / "420.jpg", request_, target=target))
         assert made.data == derive(originals / "420.jpg", request_).data
         assert made.length == len(made.data)
 
 
 def test_target_that_was_given_up_is_not_made_again(originals: Path, tmp_path: Path) -> None:
     target = tmp_path / "given up"
-    made = render(planned(originals / "420.jpg", "0,0,64,64/max/0/default.jpg", target=target))
+    made = render(plan_request(originals / "420.jpg", "0,0,64,64/max/0/default.jpg", target=target))
     assert made.data is not None
     assert isinstance(made.write_error, FileNotFoundError)
     assert not target.exists()
 
 
 def test_disk_that_is_full_is_told(originals: Path) -> None:
-    plan = planned(originals / "420.jpg", "0,0,64,64/max/0/default.jpg", target=Path("/dev/full"))
+    plan = plan_request(
+        originals / "420.jpg", "0,0,64,64/max/0/default.jpg", target=Path("/dev/full")
+    )
     made = render(plan)
     assert made.data is not None
     assert made.write_error is not None

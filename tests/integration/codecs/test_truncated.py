@@ -17,7 +17,7 @@ from support import jpegs
 from support.hostile import png_chunk
 from support.matrix.png_kinds import ADAM7, png
 from support.pictures import BY_NAME, HEIGHT, WIDTH, photograph, saved
-from support.rendering import derive, written
+from support.rendering import derive, write_file
 from support.tiff_samples import TiffFile
 
 SHOWN = Bounds(show_truncated=True)
@@ -57,8 +57,8 @@ def whole_of(name: str) -> bytes:
 @pytest.mark.parametrize("name", [name for name in SHOWABLE if name != "jpeg.tif"] + [*TIFFS])
 def test_a_truncated_original_is_shown_as_far_as_it_goes(name: str, tmp_path: Path) -> None:
     whole = whole_of(name)
-    expected = derive(written(tmp_path, whole), PNG).pixels
-    path = written(tmp_path, whole[: int(len(whole) * 0.6)])
+    expected = derive(write_file(tmp_path, whole), PNG).pixels
+    path = write_file(tmp_path, whole[: int(len(whole) * 0.6)])
     with pytest.raises(DamagedOriginalError, match="truncated"):
         derive(path, PNG)
     made = derive(path, PNG, bounds=SHOWN)
@@ -75,7 +75,7 @@ def test_a_truncated_original_is_shown_as_far_as_it_goes(name: str, tmp_path: Pa
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
 def test_any_length_is_shown_or_refused(name: str, share: float, tmp_path: Path) -> None:
     whole = whole_of(name)
-    path = written(tmp_path, whole[: int(len(whole) * share)])
+    path = write_file(tmp_path, whole[: int(len(whole) * share)])
     with pytest.raises(OriginalRefusedError):
         derive(path, PNG)
     try:
@@ -89,7 +89,7 @@ def test_any_length_is_shown_or_refused(name: str, share: float, tmp_path: Path)
 @pytest.mark.parametrize("name", WHOLE_ONLY)
 def test_decoders_of_whole_files_are_given_no_truncated_ones(name: str, tmp_path: Path) -> None:
     whole = whole_of(name)
-    path = written(tmp_path, whole[: int(len(whole) * 0.6)])
+    path = write_file(tmp_path, whole[: int(len(whole) * 0.6)])
     for bounds in (Bounds(), SHOWN):
         with pytest.raises(DamagedOriginalError, match="truncated"):
             probe(path, 10**9, bounds)
@@ -101,13 +101,13 @@ def test_what_is_damaged_otherwise_is_refused_in_any_case(name: str, tmp_path: P
     middle = len(data) // 2
     data[middle : middle + 400] = b"\xa5" * 400
     with pytest.raises(DamagedOriginalError) as refusal:
-        derive(written(tmp_path, bytes(data)), PNG, bounds=SHOWN)
+        derive(write_file(tmp_path, bytes(data)), PNG, bounds=SHOWN)
     assert "truncated" not in str(refusal.value)
 
 
 def test_the_rest_of_a_truncated_tiff_is_black(tmp_path: Path) -> None:
     data = striped()
-    made = derive(written(tmp_path, data[:-9000]), PNG, bounds=SHOWN).pixels
+    made = derive(write_file(tmp_path, data[:-9000]), PNG, bounds=SHOWN).pixels
     assert not made[-12:].any()
     assert made[:-20].all(axis=-1).any()
 
@@ -115,21 +115,21 @@ def test_the_rest_of_a_truncated_tiff_is_black(tmp_path: Path) -> None:
 def test_jpegs_of_samples_are_shown_as_far_as_they_go(tmp_path: Path) -> None:
     values = photograph(64, 64).astype(int) * 16
     data = jpegs.dct(values, 12, before=jpegs.RGB)
-    made = derive(written(tmp_path, data[: len(data) * 2 // 3]), PNG, bounds=SHOWN).pixels
+    made = derive(write_file(tmp_path, data[: len(data) * 2 // 3]), PNG, bounds=SHOWN).pixels
     assert np.abs(made[:24] - photograph(64, 64)[:24]).max() <= 2
     assert np.abs(made[-8:] - photograph(64, 64)[-8:]).max() > 20
 
 
 def test_what_follows_the_end_of_a_png_makes_it_no_truncated_one(tmp_path: Path) -> None:
     data = whole_of("8.png")
-    path = written(tmp_path, data + b"\xa5" * 300_000)
+    path = write_file(tmp_path, data + b"\xa5" * 300_000)
     assert np.array_equal(derive(path, PNG).pixels, photograph())
 
 
 @pytest.mark.parametrize("left", [0, 3, 7])
 def test_a_png_that_lacks_only_its_last_chunk_is_whole(left: int, tmp_path: Path) -> None:
     data = whole_of("8.png")
-    path = written(tmp_path, data[: data.rindex(b"IEND") - 4 + left])
+    path = write_file(tmp_path, data[: data.rindex(b"IEND") - 4 + left])
     for bounds in (Bounds(), SHOWN):
         assert np.array_equal(derive(path, PNG, bounds=bounds).pixels, photograph())
 
@@ -143,13 +143,13 @@ def test_a_png_that_ends_between_its_chunks_is_refused_or_shown(
     data = png(photograph(), 2, interlaced=interlaced)
     start = data.index(b"IDAT")
     pixels = data[start + 4 : start + 4 + (len(data) - start) // 2]
-    path = written(tmp_path, data[: start - 4] + png_chunk(b"IDAT", pixels))
+    path = write_file(tmp_path, data[: start - 4] + png_chunk(b"IDAT", pixels))
     with pytest.raises(DamagedOriginalError, match="truncated"):
         probe(path, 10**9)
     made = derive(path, PNG, bounds=SHOWN).pixels
     exact = made[::2, ::2], photograph()[::2, ::2]  # all but the last two of seven passes
     assert np.array_equal(*exact) if interlaced else np.array_equal(made[:20], photograph()[:20])
-    whole = written(tmp_path, data[: data.rindex(b"IEND") - 4])
+    whole = write_file(tmp_path, data[: data.rindex(b"IEND") - 4])
     assert not probe(whole, 10**9, SHOWN).partial
 
 
@@ -180,7 +180,7 @@ def test_an_interlaced_png_is_shown_as_coarse_as_it_is(  # noqa: PLR0917
     ]
     received = sum(sizes[: int(passes)]) + int(sizes[-1] * (passes % 1))
     pixels = png_chunk(b"IDAT", zlib.compress(rows[:received]))[:-8]
-    made = derive(written(tmp_path, data[: start - 4] + pixels), PNG, bounds=SHOWN).pixels
+    made = derive(write_file(tmp_path, data[: start - 4] + pixels), PNG, bounds=SHOWN).pixels
     shown = made[:, :, :bands].astype(int)
     assert np.abs(shown - values).max() <= off
     for x, y, across, down in ADAM7[: int(passes)]:
@@ -191,7 +191,7 @@ def test_an_interlaced_png_is_shown_as_coarse_as_it_is(  # noqa: PLR0917
 
 def test_a_png_that_ends_behind_damaged_pixels_is_not_truncated(tmp_path: Path) -> None:
     head = whole_of("8.png").partition(b"IDAT")[0][:-4]
-    path = written(tmp_path, head + png_chunk(b"IDAT", b"no zlib stream" * 1000))
+    path = write_file(tmp_path, head + png_chunk(b"IDAT", b"no zlib stream" * 1000))
     with pytest.raises(DamagedOriginalError) as refusal:
         derive(path, PNG)
     assert "truncated" not in str(refusal.value)
@@ -202,7 +202,7 @@ def test_run_lengths_of_a_bmp_are_shown_as_far_as_they_go(end: bytes, tmp_path: 
     palette = b"\0\0\0\0\xff\xff\xff\0"
     runs = b"\x18\1\0\0" * 20 + b"\x0c\1" + end
     head = struct.pack("<IIIHHIIIIII", 40, 24, 24, 1, 8, 1, len(runs), 0, 0, 2, 0)
-    path = written(tmp_path, struct.pack("<2sIII", b"BM", 0, 0, 62) + head + palette + runs)
+    path = write_file(tmp_path, struct.pack("<2sIII", b"BM", 0, 0, 62) + head + palette + runs)
     with pytest.raises(DamagedOriginalError, match="truncated"):
         derive(path, PNG)
     made = derive(path, PNG, bounds=SHOWN).pixels

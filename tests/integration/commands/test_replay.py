@@ -73,7 +73,7 @@ def test_the_log_of_the_server_itself_has_an_end(upstream: Upstream, tmp_path: P
     log.write_text(logged("/a", "/b"))
 
     def logging(handler: Handler) -> None:
-        assert len(upstream.asked) < 100
+        assert len(upstream.requests) < 100
         with log.open("a") as file:
             file.write(logged(handler.path))
         answer(handler)

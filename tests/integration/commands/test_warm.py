@@ -29,7 +29,7 @@ from iiif_server.iiif.viewers import InfoJson
 from iiif_server.settings import load_settings
 from support.apps import picture, running_app
 from support.disks import small_disk
-from support.servers import ADMIN_TOKEN, inherited
+from support.servers import ADMIN_TOKEN, server_environment
 from support.upstream import Handler, Upstream, running_upstream, send, status
 
 BASE = "https://images.example.org/iiif"
@@ -229,7 +229,7 @@ def test_a_signal_ends_a_run_that_waits_for_a_manifest(config: Path, ignored: bo
             [*ignoring, *command, "--manifest", url],
             stderr=subprocess.PIPE,
             text=True,
-            env=inherited(),
+            env=server_environment(),
         )
         connection, _ = silent.accept()
         with connection:
@@ -386,7 +386,7 @@ def test_a_signal_ends_a_run_with_its_failures(
         os.link(folder / "a.jpg", folder / f"{copy}.jpg")
     command = [sys.executable, "-m", "iiif_server", "warm", "--config", str(config)]
     run = subprocess.Popen(
-        [*command, "--type", "disk"], stderr=subprocess.PIPE, text=True, env=inherited()
+        [*command, "--type", "disk"], stderr=subprocess.PIPE, text=True, env=server_environment()
     )
     ended = threading.Event()
     while len(list(tmp_path.glob("cache/derivatives/**/*.szi"))) < 6:  # of three images

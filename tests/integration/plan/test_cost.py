@@ -14,8 +14,8 @@ from iiif_server.plan.grid import Grid, Part
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.render_plan import tile_profile
 from support import pictures
-from support.growth import growth
-from support.rendering import planned
+from support.growth import measure_growth
+from support.rendering import plan_request
 
 SIZE = (3200, 2400)
 """Large enough for the pixels to weigh more than what every job takes."""
@@ -53,8 +53,8 @@ def check(estimated: Cost, taken: int) -> None:
 def test_a_derivative_takes_less_than_estimated_and_not_much_less(
     folder: Path, name: str, request_: str
 ) -> None:
-    plan = planned(folder / name, request_, target=folder / "made")
-    check(cost_of_render(plan), growth(render, plan))
+    plan = plan_request(folder / name, request_, target=folder / "made")
+    check(cost_of_render(plan), measure_growth(render, plan))
 
 
 @pytest.mark.parametrize("lossless", [pytest.param(True, marks=pytest.mark.needs_lossless), False])
@@ -77,4 +77,4 @@ def test_a_build_takes_less_than_estimated_and_not_much_less(
         target=folder / "part",
     )
     plan.target.touch()
-    check(cost_of_build(plan), growth(build_part, plan))
+    check(cost_of_build(plan), measure_growth(build_part, plan))

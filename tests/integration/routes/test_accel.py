@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from support.apps import LOOPBACK, Server, opened, picture, running_app, settings_below
+from support.apps import LOOPBACK, Server, decode_image, picture, running_app, settings_below
 
 IMAGE = b"/disk:pic.jpg/full/90,/0/default.jpg"
 NAMED = [(b"host", b"test"), (b"x-accel", b"on")]
@@ -37,13 +37,13 @@ def file_of(server: Server, answer: httpx.Response) -> Path:
 async def test_the_file_that_is_named_holds_the_image(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         made = await server.get_raw(IMAGE, NAMED)
-        assert opened(made).width == 90, "its bytes are at hand"
+        assert decode_image(made).width == 90, "its bytes are at hand"
         for _ in range(2):
             answer = await server.get_raw(IMAGE, NAMED)
             assert answer.content == b""
             plain = await server.get_raw(IMAGE)
             assert "x-accel-redirect" not in plain.headers
-            assert opened(plain).width == 90
+            assert decode_image(plain).width == 90
             assert file_of(server, answer).read_bytes().endswith(plain.content)
 
 
@@ -80,7 +80,7 @@ async def test_where_nothing_is_cached_the_server_sends_the_bytes(
             answer = await server.get_raw(target, NAMED)
             assert answer.status_code == 200
             assert "x-accel-redirect" not in answer.headers
-            assert opened(answer).width == int(size.strip("^,"))
+            assert decode_image(answer).width == int(size.strip("^,"))
 
 
 @pytest.mark.parametrize("rest", [b"info.json", b"full/max/0/default.jpg"])
@@ -109,7 +109,7 @@ async def test_a_file_that_is_evicted_is_made_again_before_it_is_named(tmp_path:
         named = await server.get_raw(IMAGE, NAMED)
         file_of(server, named).unlink()
         again = await server.get_raw(IMAGE, NAMED)
-        assert opened(again).width == 90
+        assert decode_image(again).width == 90
         assert file_of(server, await server.get_raw(IMAGE, NAMED)).exists()
 
 
@@ -120,4 +120,4 @@ async def test_names_and_bytes_are_not_mixed_up_in_memory(tmp_path: Path) -> Non
         for _ in range(3):
             named = await server.get_raw(IMAGE, NAMED)
             assert file_of(server, named).exists()
-            assert opened(await server.get_raw(IMAGE)).width == 90
+            assert decode_image(await server.get_raw(IMAGE)).width == 90

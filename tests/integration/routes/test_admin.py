@@ -9,11 +9,11 @@ import pytest_asyncio
 from iiif_server.telemetry.events import AccessRefused
 from support.apps import (
     Server,
-    lasting,
-    opened,
+    decode_image,
     picture,
     running_app,
     settings_below,
+    stable_headers,
 )
 from support.servers import ADMIN_TOKEN
 from support.waiting import async_wait_until
@@ -113,12 +113,12 @@ async def test_no_other_origin_may_read_what_is_answered(
 
 
 async def test_a_wrong_token_is_told_and_none_is_not(server: Server) -> None:
-    before = len(server.seen(AccessRefused))
+    before = len(server.events_of(AccessRefused))
     await server.get("/admin/status")
-    assert len(server.seen(AccessRefused)) == before
+    assert len(server.events_of(AccessRefused)) == before
     await server.get("/admin/status", Authorization="Bearer wrong-wrong-wrong")
     await server.get("/admin/status", Authorization=ADMIN_TOKEN)
-    events = server.seen(AccessRefused)[before:]
+    events = server.events_of(AccessRefused)[before:]
     assert [event.peer for event in events] == ["127.0.0.1", "127.0.0.1"]
     assert ADMIN_TOKEN not in repr(events)
 
@@ -149,7 +149,7 @@ async def test_without_a_token_there_are_no_doors(closed: Server, method: str, p
     assert door.status_code in {404, 405}
     # An unknown type is named, whichever it is.
     assert door.text == nothing.text.replace("amdin", "admin")
-    assert lasting(door.headers) == lasting(nothing.headers)
+    assert stable_headers(door.headers) == stable_headers(nothing.headers)
 
 
 async def test_without_a_token_the_document_names_no_doors(closed: Server, server: Server) -> None:
@@ -183,7 +183,7 @@ class TestPurge:
                 ("other", "a/1.jpg", 20),
             ):
                 server.put(type_, name, picture())
-                opened(await server.get(f"/{type_}:{name}/full/{width},/0/default.jpg"))
+                decode_image(await server.get(f"/{type_}:{name}/full/{width},/0/default.jpg"))
             assert len(server.services.store.paths()) == 5
             yield server
 
@@ -210,8 +210,8 @@ class TestPurge:
         assert (response.status_code, response.json()) == (200, {"removed": removed})
         assert len(filled.services.store.paths()) == 5 - removed
         assert (await filled.status())["cache"]["files"] == 5 - removed
-        assert filled.original("disk", "a/1.jpg").is_file()
-        opened(await filled.get("/disk:a/1.jpg/full/20,/0/default.jpg"))
+        assert filled.original_path("disk", "a/1.jpg").is_file()
+        decode_image(await filled.get("/disk:a/1.jpg/full/20,/0/default.jpg"))
 
     @pytest.mark.parametrize(
         ("path", "query", "status"),
@@ -241,14 +241,14 @@ class TestPurge:
         tile = "/disk:large.jpg/0,0,128,128/128,128/0/default.jpg"
         async with running_app(settings) as server:
             server.put("disk", "large.jpg", picture(600, 400))
-            opened(await server.get(tile))
+            decode_image(await server.get(tile))
             await async_wait_until(lambda: server.services.pyramids.building == 0)
             assert len(server.services.pyramids) > 0
             response = await server.admin("DELETE", "/cache/disk:large.jpg")
             assert response.json()["removed"] > 0
             assert server.services.store.paths() == []
             assert len(server.services.pyramids) == 0
-            opened(await server.get(tile))
+            decode_image(await server.get(tile))
             assert server.services.store.paths() != []
 
 
@@ -275,7 +275,7 @@ class TestExplain:
         assert found["engine"] == "raster"
         assert found["level"] is None
         assert set(found["seconds"]) >= {"fetch", "header"}
-        opened(await server.get(image))
+        decode_image(await server.get(image))
         found = (await server.admin("GET", f"/explain{image}")).json()
         assert found["kept"] is True
         group, _, digest = found["key"].partition("/")
@@ -297,7 +297,7 @@ class TestExplain:
             found = (await server.admin("GET", f"/explain{tile}")).json()
             assert (found["engine"], found["level"], found["kept"]) == ("tile", 2, False)
             assert server.services.store.paths() == []
-            opened(await server.get(tile))
+            decode_image(await server.get(tile))
             found = (await server.admin("GET", f"/explain{tile}")).json()
             assert (found["engine"], found["level"], found["kept"]) == ("tile", 2, True)
             scaled = "/disk:large.jpg/full/200,/0/gray.png"

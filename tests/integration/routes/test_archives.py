@@ -69,7 +69,7 @@ async def test_an_archive_holds_the_originals_and_their_checksums(server: Server
     names = ["a_1.jpg", "b_1.png", "large.png", "Größe.jpg", "manifest.csv"]
     assert found.namelist() == names
     assert found.read("a_1.jpg") == FIRST
-    assert found.read("large.png") == server.original("open", "large.png").read_bytes()
+    assert found.read("large.png") == server.original_path("open", "large.png").read_bytes()
     assert {info.compress_type for info in found.infolist()} == {zipfile.ZIP_STORED}
     rows = table(found, "manifest.csv")
     assert [row["file"] for row in rows] == names[:-1]
@@ -156,7 +156,7 @@ async def test_archives_are_few_at_once_and_one_that_is_given_up_makes_room(
 
 
 async def test_an_original_that_becomes_shorter_ends_the_archive(server: Server) -> None:
-    path = server.put("open", "cut.png", server.original("open", "large.png").read_bytes())
+    path = server.put("open", "cut.png", server.original_path("open", "large.png").read_bytes())
     sending = archive(server.services, [Identifier("open", "cut.png")])
     await anext(sending)
     with path.open("r+b") as file:
@@ -164,7 +164,7 @@ async def test_an_original_that_becomes_shorter_ends_the_archive(server: Server)
     with pytest.raises(ResponseIncompleteError):
         async for _ in sending:
             pass
-    assert server.seen(ResponseIncomplete)
+    assert server.events_of(ResponseIncomplete)
     unzipped(await server.get("/originals.zip?identifiers=open:large.png"))
 
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from support.apps import Server, picture, running_app, settings_below
-from support.pages import bundle, use_bundle
+from support.pages import use_bundle, write_bundle
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,7 +32,7 @@ PATHS = [
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     root = tmp_path_factory.mktemp("headers")
     async with running_app(settings_below(root, types={"disk": {"source": "disk"}})) as server:
-        use_bundle(server, bundle(root / "bundle"))
+        use_bundle(server, write_bundle(root / "bundle"))
         server.put("disk", "pic.jpg", picture())
         yield server
 

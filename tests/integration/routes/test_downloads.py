@@ -11,7 +11,7 @@ from PIL import Image
 
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.server.signing import ExactRequest
-from support.apps import LOOPBACK, Server, opened, picture, running_app, settings_below
+from support.apps import LOOPBACK, Server, decode_image, picture, running_app, settings_below
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,7 +62,7 @@ async def test_what_cantaloupe_has_clients_ask_is_understood_and_not_repeated(
 async def test_a_name_is_in_both_alphabets(server: Server) -> None:
     server.put("disk", "Größe/…\u202e.jpg", picture())
     answer = await server.get("/disk:Gr%C3%B6%C3%9Fe%2F%E2%80%A6%E2%80%AE.jpg/full/max/0/gray.png")
-    assert opened(answer).size == (200, 150)
+    assert decode_image(answer).size == (200, 150)
     value = answer.headers["content-disposition"]
     assert value.startswith('inline; filename="Gro_e_')
     assert value.endswith("_full_200x150_gray.png")
@@ -219,13 +219,13 @@ async def test_thumbnails_and_previews_have_their_widths(
 ) -> None:
     server.put("disk", "wide.jpg", picture(3000, 100))
     first = await server.get(f"/disk:wide.jpg/{function}")
-    assert opened(first).width == width
-    name = f'inline; filename="wide_full_{width}x{opened(first).height}.jpg"'
+    assert decode_image(first).width == width
+    name = f'inline; filename="wide_full_{width}x{decode_image(first).height}.jpg"'
     assert first.headers["content-disposition"] == name
     answer = await server.get(f"/disk:wide.jpg/{function}")
     assert (answer.content, answer.headers["content-disposition"]) == (first.content, name)
     assert 'engine;desc="memory"' in answer.headers["server-timing"]
-    assert opened(await server.get(f"/disk:pic.jpg/{function}")).size == (200, 150)
+    assert decode_image(await server.get(f"/disk:pic.jpg/{function}")).size == (200, 150)
     saved = await server.get(f"/disk:pic.jpg/{function}?download")
     assert saved.headers["content-disposition"].startswith("attachment; ")
     assert (await server.get(f"/disk:nothing.jpg/{function}")).status_code == 404
@@ -242,9 +242,9 @@ async def test_thumbnails_keep_to_the_limits_and_are_not_redirected(tmp_path: Pa
     )
     async with running_app(settings) as server:
         server.put("disk", "pic.jpg", picture(1000, 500))
-        assert opened(await server.get("/disk:pic.jpg/thumbnail")).size == (200, 100)
-        assert opened(await server.get("/disk:pic.jpg/preview")).size == (300, 150)
-        assert opened(await server.get("/iiif/2/disk:pic.jpg/preview")).size == (300, 150)
+        assert decode_image(await server.get("/disk:pic.jpg/thumbnail")).size == (200, 100)
+        assert decode_image(await server.get("/disk:pic.jpg/preview")).size == (300, 150)
+        assert decode_image(await server.get("/iiif/2/disk:pic.jpg/preview")).size == (300, 150)
 
 
 async def test_an_original_of_limited_size_is_not_sent(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from iiif_server.iiif.identifier import Identifier
-from support.apps import Server, opened, picture, running_app, settings_below
-from support.pages import BROWSER, bundle, elements, use_bundle
+from support.apps import Server, decode_image, picture, running_app, settings_below
+from support.pages import BROWSER, parse_elements, use_bundle, write_bundle
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -33,7 +33,7 @@ def serving(root: Path, *ancestors: str, **more: Any) -> Any:
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     root = tmp_path_factory.mktemp("embedding")
     async with serving(root, "self", SITE) as server:
-        use_bundle(server, bundle(root / "bundle"))
+        use_bundle(server, write_bundle(root / "bundle"))
         for name in ("pic.jpg", "box 1/a&b.jpg", EVIL, "street/embed"):
             server.put("plates", name, picture())
         server.put("closed", "pic.jpg", picture())
@@ -93,7 +93,7 @@ async def test_who_may_frame_them_is_a_setting(
 ) -> None:
     async with serving(tmp_path, *ancestors) as server:
         server.put("plates", "pic.jpg", picture())
-        for scripts in (bundle(tmp_path / "bundle"), tmp_path / "nothing"):
+        for scripts in (write_bundle(tmp_path / "bundle"), tmp_path / "nothing"):
             use_bundle(server, scripts)
             for kind in ("view", "embed"):
                 assert framed_by(await server.get(f"/plates:pic.jpg/{kind}")) == policy
@@ -103,10 +103,10 @@ async def test_the_code_of_the_frame_is_offered_only_where_it_works(tmp_path: Pa
     for number, ancestors in enumerate(((), ("*",))):
         root = tmp_path / str(number)
         async with serving(root, *ancestors) as server:
-            use_bundle(server, bundle(root / "bundle"))
+            use_bundle(server, write_bundle(root / "bundle"))
             server.put("plates", "pic.jpg", picture())
             text = (await server.get("/plates:pic.jpg/view")).text
-            offered = elements(text).all("textarea", "id")
+            offered = parse_elements(text).all("textarea", "id")
             assert "share-openseadragon" in offered
             assert ("share-iframe" in offered) == bool(ancestors)
             assert ("does not allow other sites" in text) == (not ancestors)
@@ -118,7 +118,7 @@ async def test_the_frame_holds_the_image_and_nothing_else(server: Server, name: 
     response = await server.get_raw(path.encode())
     assert response.status_code == 200, response.text
     assert response.headers["cache-control"] == "no-cache"
-    page = elements(response.text)
+    page = parse_elements(response.text)
     assert page.all("body", "data-identifier") == [f"plates:{name}"]
     assert "onerror=1>" not in response.text
     assert "onerror" not in {attribute for _, found in page.found for attribute in found}
@@ -175,10 +175,10 @@ async def test_without_openseadragon_the_page_has_a_plain_picture(
         response = await server.get(path, Accept=BROWSER)
         assert response.status_code == 200
         assert "onerror=1>" not in response.text
-        page = elements(response.text)
+        page = parse_elements(response.text)
         (source,) = page.all("img", "src")
         address = urlsplit(urljoin(f"http://test{path}", source)).path
-        image = opened(await server.get_raw(address.encode()))
+        image = decode_image(await server.get_raw(address.encode()))
         assert image.size == (200, 150)
         for script in page.all("script", "src"):
             assert "openseadragon" not in script

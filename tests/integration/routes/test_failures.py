@@ -15,11 +15,11 @@ from iiif_server.images.body import IN_MEMORY, Body
 from support.apps import (
     Server,
     assert_problem,
-    lasting,
+    get_scope,
     picture,
     running_app,
-    scope_of,
     settings_below,
+    stable_headers,
 )
 from support.servers import ADMIN_TOKEN
 from support.waiting import async_wait_until
@@ -79,7 +79,7 @@ async def test_what_the_edge_has_found_out_is_answered_by_the_application(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await server.get(IMAGE)
-    scope = scope_of(IMAGE)
+    scope = get_scope(IMAGE)
     with monkeypatch.context() as patched:
         patched.setattr(server.services.responses, "get", broken)
         assert server.app.state.direct(scope) is None
@@ -156,7 +156,7 @@ async def test_a_head_reads_nothing_of_a_large_body(
     server: Server, rest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise = Image.effect_noise((1800, 1400), 80).convert("RGB")
-    noise.save(server.original("disk", "noise.jpg"), quality=95)
+    noise.save(server.original_path("disk", "noise.jpg"), quality=95)
     path = f"/disk:noise.jpg/{rest}"
     whole = await server.get(path)
     assert len(whole.content) > IN_MEMORY
@@ -175,6 +175,6 @@ async def test_a_head_reads_nothing_of_a_large_body(
     head = await server.client.head(path)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == str(len(whole.content))
-    assert lasting(head.headers) == lasting(whole.headers)
+    assert stable_headers(head.headers) == stable_headers(whole.headers)
     (file,) = opened
     await async_wait_until(lambda: file.closed)

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from support.apps import Server, picture, running_app, settings_below
-from support.pages import elements
+from support.pages import parse_elements
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -98,7 +98,7 @@ async def test_words_of_several_names_list_their_images(server: Server) -> None:
     assert response.status_code == 404
     response = await server.client.get("/", params={"open": "1850"})
     assert response.status_code == 200
-    page = elements(response.text)
+    page = parse_elements(response.text)
     assert [link for link in page.all("a", "href") if link.endswith("/view")] == [
         "./maps:old%2FBern%20%3C1850%3E.jpg/view",
         "./maps:old%2FZ%C3%BCrich%201850.jpg/view",

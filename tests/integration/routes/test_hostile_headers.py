@@ -13,9 +13,9 @@ from support.apps import (
     LOOPBACK,
     Server,
     assert_problem,
+    get_scope,
     picture,
     running_app,
-    scope_of,
     settings_below,
 )
 
@@ -106,7 +106,7 @@ async def test_no_number_of_long_headers_takes_memory(
             for number in range(requests):
                 target = IMAGE if number % 2 else INFORMATION
                 headers = [(b"host", b"test"), (name, b"*/*," + b"%d" % number * 6200)]
-                direct(scope_of(target.decode()) | {"headers": headers})
+                direct(get_scope(target.decode()) | {"headers": headers})
                 sent += len(headers[1][1])
             grown, _ = tracemalloc.get_traced_memory()
         finally:

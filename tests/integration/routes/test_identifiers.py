@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from support.apps import Server, assert_problem, opened, picture, running_app, settings_below
+from support.apps import Server, assert_problem, decode_image, picture, running_app, settings_below
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -90,7 +90,7 @@ async def test_the_id_is_written_as_the_client_wrote_it_and_leads_back(
     again = await server.get_raw(f"{urlsplit(id_).path}/info.json".encode())
     assert again.json() == information
     image = await server.get_raw(f"{urlsplit(id_).path}/full/max/0/default.jpg".encode())
-    assert opened(image).width == width
+    assert decode_image(image).width == width
     canonical = image.headers["link"].partition(">")[0].removeprefix("<http://test")
     assert (
         canonical == f"{prefix}/{written}/full/{'full' if '2' in prefix else 'max'}/0/default.jpg"

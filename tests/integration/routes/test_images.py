@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 from iiif_server.cache.entries import Entry, EntryKey
 from iiif_server.images.body import IN_MEMORY
 from iiif_server.telemetry.events import Rendered
-from support.apps import Server, opened, picture, running_app, settings_below
+from support.apps import Server, decode_image, picture, running_app, settings_below
 from support.waiting import async_wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -49,7 +49,7 @@ async def test_the_whole_original_is_its_own_bytes(server: Server, path: str) ->
     assert response.content == PICTURE
     assert response.headers["content-type"] == "image/jpeg"
     assert response.headers["content-length"] == str(len(PICTURE))
-    assert server.seen(Rendered) == []
+    assert server.events_of(Rendered) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_the_whole_original_is_its_own_bytes(server: Server, path: str) ->
 )
 @pytest.mark.parametrize("name", ["pic.jpg", "pic.png"])
 async def test_sizes(server: Server, name: str, parameters: str, size: tuple[int, int]) -> None:
-    assert opened(await server.get(f"/disk:{name}/{parameters}")).size == size
+    assert decode_image(await server.get(f"/disk:{name}/{parameters}")).size == size
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_formats(server: Server, format_: str, media_type: str, pillow: st
     response = await server.get(f"/disk:pic.jpg/full/64,/0/default.{format_}")
     assert response.headers["content-type"] == media_type
     assert response.headers["content-length"] == str(len(response.content))
-    assert opened(response).format == pillow
+    assert decode_image(response).format == pillow
 
 
 async def test_every_format_that_is_listed_can_be_had(server: Server) -> None:
@@ -129,11 +129,11 @@ async def test_every_format_that_is_listed_can_be_had(server: Server) -> None:
 
 
 async def test_pixels_are_those_of_the_original(server: Server) -> None:
-    whole = Image.open(server.original("disk", "pic.png")).convert("RGB")
-    region = opened(await server.get("/disk:pic.png/37,41,200,100/max/0/default.png"))
+    whole = Image.open(server.original_path("disk", "pic.png")).convert("RGB")
+    region = decode_image(await server.get("/disk:pic.png/37,41,200,100/max/0/default.png"))
     expected = whole.crop((37, 41, 237, 141))
     assert ImageChops.difference(region.convert("RGB"), expected).getbbox() is None
-    turned = opened(await server.get("/disk:pic.png/37,41,200,100/max/!90/default.png"))
+    turned = decode_image(await server.get("/disk:pic.png/37,41,200,100/max/!90/default.png"))
     mirrored = expected.transpose(Image.Transpose.FLIP_LEFT_RIGHT).rotate(-90, expand=True)
     assert ImageChops.difference(turned.convert("RGB"), mirrored).getbbox() is None
 
@@ -165,22 +165,22 @@ SPELLINGS = [
 async def test_every_spelling_of_a_request_is_rendered_once(server: Server) -> None:
     server.put("disk", "pic.jpg", PICTURE)
     await asyncio.sleep(1.1)  # a replaced original is noticed within a second
-    before = len(server.seen(Rendered))
+    before = len(server.events_of(Rendered))
     responses = [await server.get(path) for path in SPELLINGS]
     assert len({response.content for response in responses}) == 1
     assert len({response.headers["etag"] for response in responses}) == 1
-    assert len(server.seen(Rendered)) == before + 1
+    assert len(server.events_of(Rendered)) == before + 1
 
 
 async def test_equal_requests_at_once_are_rendered_once(server: Server) -> None:
-    before = len(server.seen(Rendered))
+    before = len(server.events_of(Rendered))
     paths = [path.replace("160", "480").replace("120", "360").replace("pct:25", "pct:75")
              for path in SPELLINGS]  # fmt: skip
     responses = await asyncio.gather(*(server.get(path) for path in paths * 5))
     assert {response.status_code for response in responses} == {200}
     assert len({response.content for response in responses}) == 1
-    assert opened(responses[0]).size == (480, 360)
-    assert len(server.seen(Rendered)) == before + 1
+    assert decode_image(responses[0]).size == (480, 360)
+    assert len(server.events_of(Rendered)) == before + 1
 
 
 @pytest.mark.parametrize("size", ["470,", "^1400,"])  # small ones are stored in another way
@@ -198,14 +198,14 @@ async def test_a_request_that_looked_in_the_store_before_an_equal_one_ended_rend
         return found
 
     monkeypatch.setattr(store, "find", slow)
-    before = len(server.seen(Rendered))
+    before = len(server.events_of(Rendered))
     first = asyncio.create_task(server.get(path))
     await async_wait_until(looked.is_set)
     second = await server.get(path)
     go_on.set()
     assert (await first).content == second.content
-    assert opened(second).width == int(size.strip("^,"))
-    assert len(server.seen(Rendered)) == before + 1
+    assert decode_image(second).width == int(size.strip("^,"))
+    assert len(server.events_of(Rendered)) == before + 1
     assert 'desc="cache"' in (await first).headers["server-timing"]
 
 
@@ -214,18 +214,18 @@ async def test_different_requests_at_once_get_what_each_asked_for(server: Server
     responses = await asyncio.gather(
         *(server.get(f"/disk:pic.jpg/full/{width},/0/default.jpg") for width in widths)
     )
-    assert [opened(response).width for response in responses] == list(widths)
+    assert [decode_image(response).width for response in responses] == list(widths)
 
 
 async def test_a_body_that_is_streamed_from_a_file_is_whole(server: Server) -> None:
     noise = Image.effect_noise((1200, 900), 90).convert("RGB")
-    noise.save(server.original("disk", "large.bmp"))
+    noise.save(server.original_path("disk", "large.bmp"))
     path = "/disk:large.bmp/full/max/0/default.tif"
     made, found = await server.get(path), await server.get(path)
     for response in (made, found):
         assert len(response.content) > 1 << 20
         assert response.headers["content-length"] == str(len(response.content))
-        assert opened(response).size == (1200, 900)
+        assert decode_image(response).size == (1200, 900)
     head = await server.get_raw(path.encode(), method="HEAD")
     assert head.headers["content-length"] == found.headers["content-length"]
     assert head.content == b""
@@ -245,7 +245,7 @@ async def test_a_client_that_has_the_image_gets_a_304_and_nothing_is_made(
 ) -> None:
     path = f"/disk:pic.jpg/{parameters}"
     first = await server.get(path)
-    rendered = len(server.seen(Rendered))
+    rendered = len(server.events_of(Rendered))
     response = await server.get(path, If_None_Match=first.headers["etag"])
     assert (response.status_code, response.content) == (304, b"")
     for name in ("etag", "cache-control", "last-modified", "access-control-allow-origin"):
@@ -254,7 +254,7 @@ async def test_a_client_that_has_the_image_gets_a_304_and_nothing_is_made(
     assert since.status_code == 304
     for header in ({"If_None_Match": '"x"'}, {"If_Modified_Since": formatdate(0, usegmt=True)}):
         assert (await server.get(path, **header)).content == first.content
-    assert len(server.seen(Rendered)) == rendered
+    assert len(server.events_of(Rendered)) == rendered
 
 
 async def test_a_304_is_given_even_where_nothing_is_cached(server: Server) -> None:
@@ -262,9 +262,9 @@ async def test_a_304_is_given_even_where_nothing_is_cached(server: Server) -> No
     tag = (await server.get(path)).headers["etag"]
     for entry in server.services.store.paths():
         server.services.store.remove(entry)
-    before = len(server.seen(Rendered))
+    before = len(server.events_of(Rendered))
     assert (await server.get(path, If_None_Match=tag)).status_code == 304
-    assert len(server.seen(Rendered)) == before
+    assert len(server.events_of(Rendered)) == before
 
 
 async def test_different_images_have_different_tags(server: Server) -> None:
@@ -290,13 +290,13 @@ async def test_two_types_never_share_a_derivative(
         server.put("two", "pic.jpg", picture(100, 50))
         for type_, height in (("one", 40), ("two", 20)):
             response = await server.get(f"/{type_}:pic.jpg/full/40,/0/default.jpg")
-            assert opened(response).size == (40, height)
+            assert decode_image(response).size == (40, height)
 
 
 async def test_a_large_original_that_needs_no_change_is_delivered_byte_for_byte(
     server: Server,
 ) -> None:
-    path = server.original("disk", "large.jpg")
+    path = server.original_path("disk", "large.jpg")
     Image.effect_noise((1800, 1400), 80).convert("RGB").save(path, quality=95)
     content = path.read_bytes()
     assert len(content) > IN_MEMORY

@@ -11,11 +11,11 @@ from PIL import Image
 from support.apps import (
     Server,
     assert_problem,
-    lasting,
-    opened,
+    decode_image,
     picture,
     running_app,
     settings_below,
+    stable_headers,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -124,9 +124,9 @@ async def test_every_size_and_tile_that_is_offered_can_be_had(server: Server) ->
         for size in information["sizes"]:
             text = f"{size['width']},{size['height']}"
             response = await server.get(f"{base}/full/{text}/0/default.jpg")
-            assert opened(response).size == (size["width"], size["height"])
+            assert decode_image(response).size == (size["width"], size["height"])
         response = await server.get(f"{base}/512,512,488,238/488,/0/default.jpg")
-        assert opened(response).size == (488, 238)
+        assert decode_image(response).size == (488, 238)
 
 
 async def test_rights_and_further_properties_of_the_type(server: Server) -> None:
@@ -148,7 +148,7 @@ async def test_an_image_that_is_turned_by_its_metadata_is_described_upright(
         information = (await server.get(f"{name}/info.json")).json()
         assert (information["width"], information["height"]) == upright
         for size in ("max", f"{upright[0]},"):
-            image = opened(await server.get(f"{name}/full/{size}/0/default.png"))
+            image = decode_image(await server.get(f"{name}/full/{size}/0/default.png"))
             assert image.size == upright
 
 
@@ -217,7 +217,7 @@ async def test_head_is_get_without_the_body(server: Server, path: str) -> None:
     got = await server.get(path)
     head = await server.get_raw(path.encode(), method="HEAD")
     assert head.status_code == got.status_code
-    assert lasting(head.headers) == lasting(got.headers)
+    assert stable_headers(head.headers) == stable_headers(got.headers)
     assert head.content == b""
 
 
@@ -260,6 +260,6 @@ async def test_default_type(tmp_path_factory: pytest.TempPathFactory) -> None:
             response = await server.get_raw(f"/{identifier}/info.json".encode())
             assert response.json()["id"] == f"http://test/{identifier}"
             image = await server.get_raw(f"/{identifier}/full/max/0/default.jpg".encode())
-            assert opened(image).size == (200, 150)
+            assert decode_image(image).size == (200, 150)
         assert_problem(await server.get("/other:folder/pic.jpg/info.json"), 404)
         assert_problem(await server.get("/pic.jpg/info.json"), 404)

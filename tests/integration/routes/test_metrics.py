@@ -14,7 +14,7 @@ from iiif_server.cache.options import CacheOptions
 from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.server.access_log import IMAGE
 from iiif_server.telemetry.events import AccessRefused
-from support.apps import PEER, Server, lasting, picture, running_app, settings_below
+from support.apps import PEER, Server, picture, running_app, settings_below, stable_headers
 from support.servers import ADMIN_TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -151,13 +151,13 @@ async def test_no_address_makes_a_name_of_its_own(server: Server) -> None:
 
 
 async def test_nobody_reads_them_without_a_token(server: Server) -> None:
-    before = len(server.seen(AccessRefused))
+    before = len(server.events_of(AccessRefused))
     for headers in ({}, {"Authorization": "Bearer wrong-wrong-wrong-wrong"}):
         response = await server.client.get("/metrics", headers=headers)
         assert response.status_code == 401
         assert "iiif_requests" not in response.text
         assert response.headers["www-authenticate"].startswith("Bearer")
-    assert len(server.seen(AccessRefused)) == before + 1
+    assert len(server.events_of(AccessRefused)) == before + 1
 
 
 async def test_the_token_for_scrapers_opens_nothing_else(server: Server) -> None:
@@ -182,7 +182,7 @@ async def test_without_a_token_or_a_network_there_is_no_such_address(tmp_path: P
         there, nothing = await server.get("/metrics"), await server.get("/mertics")
         assert there.status_code == nothing.status_code == 404
         assert there.text == nothing.text
-        assert lasting(there.headers) == lasting(nothing.headers)
+        assert stable_headers(there.headers) == stable_headers(nothing.headers)
 
 
 async def test_a_network_reads_them_without_a_token_unless_a_proxy_passes_it_on(

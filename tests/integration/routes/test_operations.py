@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from iiif_server import __version__
 from support.apps import Server, picture, running_app, settings_below
-from support.pages import bundle, use_bundle
+from support.pages import use_bundle, write_bundle
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -74,7 +74,7 @@ async def test_public_status_says_what_can_be_seen_anyway_and_no_more(server: Se
 
 
 async def test_docs(server: Server, tmp_path: Path) -> None:
-    use_bundle(server, bundle(tmp_path))
+    use_bundle(server, write_bundle(tmp_path))
     response = await server.get("/docs")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
@@ -83,7 +83,7 @@ async def test_docs(server: Server, tmp_path: Path) -> None:
 async def test_docs_give_an_image_that_there_is_as_the_example(
     server: Server, tmp_path: Path
 ) -> None:
-    use_bundle(server, bundle(tmp_path))
+    use_bundle(server, write_bundle(tmp_path))
     assert 'data-example="disk:pic.jpg"' in (await server.get("/docs")).text
     server.put("sample", "atlas.jpg", picture())
     assert "sample:" not in (await server.get("/docs")).text  # there is no such type
@@ -107,7 +107,7 @@ async def test_the_example_is_found_in_folders_too_and_is_none_if_there_is_none(
         "maps": {"source": "disk"},
     }
     async with running_app(settings_below(tmp_path, types=types)) as server:
-        use_bundle(server, bundle(tmp_path / "bundle"))
+        use_bundle(server, write_bundle(tmp_path / "bundle"))
         for name in files:
             server.put("maps", name, picture(20, 20))
         assert f'data-example="{example}"' in (await server.get("/docs")).text

@@ -19,13 +19,13 @@ from support.apps import (
     LOOPBACK,
     Server,
     assert_problem,
-    opened,
+    decode_image,
     picture,
     raw_request,
     running_app,
     settings_below,
 )
-from support.pages import BROWSER, bundle, elements, use_bundle
+from support.pages import BROWSER, parse_elements, use_bundle, write_bundle
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,14 +48,14 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     root = tmp_path_factory.mktemp("pages")
     settings = settings_below(root, types=TYPES, signing={"keys": [KEY]}, trusted_proxies=LOOPBACK)
     async with running_app(settings) as server:
-        use_bundle(server, bundle(root / "bundle"))
+        use_bundle(server, write_bundle(root / "bundle"))
         server.put("plates", "pic.jpg", picture())
         server.put("plates", EVIL, picture(40, 30))
         server.put("plates", "box 1/a&b.jpg", picture(40, 30))
         server.put("plates", "notes.txt", b"no image")
         server.put("closed", "pic.jpg", picture())
         for number in range(2 * PAGE_SIZE + 1):
-            path = server.original("plates", f"many/{number}.jpg")
+            path = server.original_path("plates", f"many/{number}.jpg")
             path.parent.mkdir(exist_ok=True)
             path.touch()
         yield server
@@ -78,7 +78,7 @@ async def test_the_front_page_shows_the_types_that_everyone_may_see(server: Serv
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache"
-    page = elements(response.text)
+    page = parse_elements(response.text)
     assert "./?folder=plates" in page.all("a", "href")
     assert "./plates:pic.jpg/view" in page.all("a", "href")
     assert "elsewhere:" in response.text
@@ -87,11 +87,11 @@ async def test_the_front_page_shows_the_types_that_everyone_may_see(server: Serv
 
 
 async def test_thumbnails_are_lazy_and_answered(server: Server) -> None:
-    page = elements((await server.get("/")).text)
+    page = parse_elements((await server.get("/")).text)
     assert page.all("img", "loading") == ["lazy"] * len(page.all("img", "src"))
     assert len(page.all("img", "src")) == 2
     for address in page.all("img", "src"):
-        image = opened(await server.client.get(urljoin("http://test/", address)))
+        image = decode_image(await server.client.get(urljoin("http://test/", address)))
         assert max(image.size) <= 400
 
 
@@ -99,7 +99,7 @@ async def test_folders_are_paged_and_each_image_is_on_one_page(server: Server) -
     seen: list[str] = []
     for number in (1, 2, 3):
         response = await server.get(f"/?folder=plates:many&page={number}")
-        links = elements(response.text).all("a", "href")
+        links = parse_elements(response.text).all("a", "href")
         seen += [link for link in links if link.endswith("/view")]
         assert f"page {number} of 3" in response.text
     assert seen == [f"./plates:many%2F{number}.jpg/view" for number in range(2 * PAGE_SIZE + 1)]
@@ -108,7 +108,7 @@ async def test_folders_are_paged_and_each_image_is_on_one_page(server: Server) -
 async def test_a_folder_can_be_filtered_by_words(server: Server) -> None:
     params = {"folder": "plates:many", "words": " 9 "}
     response = await server.client.get("/", params=params)
-    links = elements(response.text).all("a", "href")
+    links = parse_elements(response.text).all("a", "href")
     shown = [link for link in links if link.endswith("/view")]
     expected = [number for number in range(2 * PAGE_SIZE + 1) if "9" in str(number)]
     assert shown == [f"./plates:many%2F{number}.jpg/view" for number in expected]
@@ -166,21 +166,21 @@ async def test_names_are_shown_and_linked_as_they_are_and_never_become_html(
 ) -> None:
     response = await server.get("/?folder=plates")
     assert "onerror=1>" not in response.text
-    page = elements(response.text)
+    page = parse_elements(response.text)
     (link,) = [link for link in page.all("a", "href") if "onerror" in link]
     viewer = await server.client.get(urljoin("http://test/", link))
     assert viewer.status_code == 200
     assert "onerror=1>" not in viewer.text
-    assert elements(viewer.text).all("body", "data-identifier") == [f"plates:{EVIL}"]
+    assert parse_elements(viewer.text).all("body", "data-identifier") == [f"plates:{EVIL}"]
     assert "onerror" not in {name for _, attributes in page.found for name in attributes}
 
 
 async def test_a_folder_leads_to_its_images_and_they_lead_back(server: Server) -> None:
-    front = elements((await server.get("/?folder=plates")).text)
+    front = parse_elements((await server.get("/?folder=plates")).text)
     (folder,) = [link for link in front.all("a", "href") if "box" in link]
-    page = elements((await server.client.get(urljoin("http://test/", folder))).text)
+    page = parse_elements((await server.client.get(urljoin("http://test/", folder))).text)
     (image,) = [link for link in page.all("a", "href") if link.endswith("/view")]
-    viewer = elements((await server.client.get(urljoin("http://test/", image))).text)
+    viewer = parse_elements((await server.client.get(urljoin("http://test/", image))).text)
     back = [urljoin(f"http://test/{image}", link) for link in viewer.all("a", "href")]
     assert urljoin("http://test/", folder) in back
 
@@ -210,7 +210,7 @@ async def test_a_gallery_that_is_turned_off_shows_nothing_but_opens_images(tmp_p
         tmp_path, types=TYPES, signing={"keys": [KEY]}, pages={"gallery": False}
     )
     async with running_app(settings) as server:
-        use_bundle(server, bundle(tmp_path / "bundle"))
+        use_bundle(server, write_bundle(tmp_path / "bundle"))
         server.put("plates", "pic.jpg", picture())
         front = await server.get("/")
         assert front.status_code == 200
@@ -272,7 +272,7 @@ async def test_each_image_has_a_viewer(server: Server, prefix: str, name: str) -
     response = await server.get_raw(path.encode())
     assert response.status_code == 200, response.text
     assert response.headers["cache-control"] == "no-cache"
-    page = elements(response.text)
+    page = parse_elements(response.text)
     (root,) = page.all("body", "data-root")
     assert urlsplit(urljoin(f"http://test{path}", root)).path == "/"
     for address in page.all("script", "src"):
@@ -345,7 +345,7 @@ async def test_a_signed_image_has_its_viewer_below_its_signed_address(server: Se
 async def test_pages_hold_below_a_prefix(tmp_path: Path) -> None:
     settings = settings_below(tmp_path, types={"plates": {"source": "disk"}}, root_path="/images")
     async with running_app(settings) as server:
-        use_bundle(server, bundle(tmp_path / "bundle"))
+        use_bundle(server, write_bundle(tmp_path / "bundle"))
         server.put("plates", "a/pic.jpg", picture())
         for path in (
             "/images/",
@@ -355,7 +355,7 @@ async def test_pages_hold_below_a_prefix(tmp_path: Path) -> None:
         ):
             response = await raw_request(server.app, path.encode())
             assert response.status_code == 200, path
-            page = elements(response.text)
+            page = parse_elements(response.text)
             for address in [*page.all("link", "href"), *page.all("script", "src")]:
                 found = urlsplit(urljoin(f"http://test{path}", address)).path
                 assert found.startswith("/images/")
@@ -509,17 +509,17 @@ async def test_a_page_of_thumbnails_makes_no_pyramids_and_a_viewer_does(tmp_path
         # Sides that are ladders of the thumbnail's, so that any other format were a tile.
         for number in range(3):
             server.put("plates", f"{number}.jpg", picture(1600, 1200))
-        page = elements((await server.get("/?folder=plates")).text)
+        page = parse_elements((await server.get("/?folder=plates")).text)
         assert len(page.all("img", "src")) == 3
         for address in page.all("img", "src"):
-            assert opened(await server.client.get(urljoin("http://test/", address))).size == (
+            assert decode_image(await server.client.get(urljoin("http://test/", address))).size == (
                 400,
                 300,
             )
         status = await server.status()
         assert status["pyramids"] == {"open": 0, "building": 0}
         assert status["made_by"] == {"raster": 3}
-        opened(await server.get("/plates:0.jpg/full/400,300/0/default.jpg"))
+        decode_image(await server.get("/plates:0.jpg/full/400,300/0/default.jpg"))
         assert (await server.status())["pyramids"]["open"] > 0
 
 
@@ -527,7 +527,7 @@ async def test_a_folder_of_many_files_is_shown_to_its_end(tmp_path: Path) -> Non
     async with running_app(
         settings_below(tmp_path, types={"plates": {"source": "disk"}})
     ) as server:
-        folder = server.original("plates", "many")
+        folder = server.original_path("plates", "many")
         folder.mkdir(parents=True)
         first = folder / "0.jpg"
         first.touch()
@@ -552,7 +552,7 @@ async def test_originals_from_years_that_no_calendar_has_are_shown_like_others(
     shared_memory: Path,
 ) -> None:
     async with running_app(settings_below(shared_memory, types=TYPES_ON_DISK)) as server:
-        use_bundle(server, bundle(shared_memory / "bundle"))
+        use_bundle(server, write_bundle(shared_memory / "bundle"))
         for seconds in (300_000_000_000, -63_000_000_000, 2**40):
             name = f"dated/{seconds}.jpg"
             path = server.put("plates", name, picture())

@@ -17,12 +17,12 @@ from support.apps import (
     LOOPBACK,
     Server,
     assert_problem,
-    opened,
+    decode_image,
     picture,
     running_app,
     settings_below,
 )
-from support.presentation import TYPE, read_by_prezi
+from support.presentation import TYPE, parse_with_prezi
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -75,7 +75,7 @@ async def document(server: Server, path: str, **headers: str) -> Any:
     assert response.headers["content-type"] == TYPE
     assert response.headers["access-control-allow-origin"] == "*"
     content = response.json()
-    read_by_prezi(content)
+    parse_with_prezi(content)
     return content
 
 
@@ -98,7 +98,7 @@ class TestOneImage:
         assert content["id"] == "http://test/disk:large.jpg/manifest.json"
         assert content["label"] == {"none": ["large.jpg"]}
         (body,) = images(content)
-        assert opened(await server.get(body["id"])).size == (body["width"], body["height"])
+        assert decode_image(await server.get(body["id"])).size == (body["width"], body["height"])
         three, two = body["service"]
         information = (await server.get(f"{three['id']}/info.json")).json()
         assert (information["id"], information["type"]) == (three["id"], three["type"])
@@ -111,7 +111,7 @@ class TestOneImage:
         (thumbnail,) = (await document(server, "/disk:large.jpg/manifest.json"))["thumbnail"]
         size = {"width": thumbnail["width"], "height": thumbnail["height"]}
         assert size in (await server.get("/disk:large.jpg/info.json")).json()["sizes"]
-        assert opened(await server.get(thumbnail["id"])).size == tuple(size.values())
+        assert decode_image(await server.get(thumbnail["id"])).size == tuple(size.values())
 
     async def test_rights_are_those_of_the_type(self, server: Server) -> None:
         content = await document(server, "/disk:large.jpg/manifest.json")
@@ -140,13 +140,13 @@ class TestOneImage:
         written = f"disk:birds{slash}%C3%BCber%20uns%2C%20100%25.jpg"
         response = await server.get_raw(f"{prefix}/{written}/manifest.json".encode())
         content = response.json()
-        read_by_prezi(content)
+        parse_with_prezi(content)
         assert content["id"] == f"http://test{prefix}/{written}/manifest.json"
         assert content["label"] == {"none": ["über uns, 100%.jpg"]}
         (body,) = images(content)
         assert body["service"][0]["id"] == f"http://test{prefix}/{written}"
         assert body["service"][1]["@id"] == f"http://test/iiif/2/{written}"
-        opened(await server.get_raw(body["id"].removeprefix("http://test").encode()))
+        decode_image(await server.get_raw(body["id"].removeprefix("http://test").encode()))
 
     async def test_below_the_older_version_the_manifest_is_the_same(self, server: Server) -> None:
         below = await document(server, "/iiif/2/disk:large.jpg/manifest.json")
@@ -201,7 +201,7 @@ class TestOneImage:
             redirect = await server.get_raw(path.encode())
             assert redirect.headers["location"] == f"http://test{path}/info.json"
             response = await server.get_raw(f"{path}/manifest.json".encode())
-            read_by_prezi(response.json())
+            parse_with_prezi(response.json())
 
     async def test_behind_a_proxy_addresses_are_the_public_ones(self, server: Server) -> None:
         headers = {
@@ -252,14 +252,14 @@ class TestSignedTypes:
         start = signed(server, "pic.jpg")
         response = await server.get(f"/{start}/manifest.json")
         content = response.json()
-        read_by_prezi(content)
+        parse_with_prezi(content)
         assert response.headers["cache-control"].startswith("private, max-age=")
         (body,) = images(content)
         assert body["service"][0]["id"] == f"http://test/{start}"
         assert body["service"][1]["@id"] == f"http://test/iiif/2/{start}"
-        opened(await server.get(body["id"]))
-        opened(await server.get(content["thumbnail"][0]["id"]))
-        opened(await server.get(f"{body['service'][1]['@id']}/full/50,/0/default.jpg"))
+        decode_image(await server.get(body["id"]))
+        decode_image(await server.get(content["thumbnail"][0]["id"]))
+        decode_image(await server.get(f"{body['service'][1]['@id']}/full/50,/0/default.jpg"))
 
     async def test_an_unsigned_address_is_refused_in_the_same_words(self, server: Server) -> None:
         exact = signed(server, "pic.jpg", exact=ExactRequest("3.0", "full/50,/0/default.jpg"))
@@ -278,7 +278,7 @@ class TestSignedTypes:
         path = f"/manifest.json?identifiers=disk:large.jpg,{start}"
         response = await server.get(path)
         content = response.json()
-        read_by_prezi(content)
+        parse_with_prezi(content)
         assert images(content)[1]["service"][0]["id"] == f"http://test/{start}"
         private, _, seconds = response.headers["cache-control"].partition(", max-age=")
         assert (private, int(seconds) <= 60) == ("private", True)

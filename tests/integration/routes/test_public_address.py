@@ -234,7 +234,7 @@ async def test_a_malformed_header_is_logged_once(tmp_path_factory: pytest.TempPa
             ):
                 for peer in (PROXY, STRANGER):
                     await id_of(server, [(b"host", b"inside"), (name, value)], peer)
-        reported = [event.header for event in server.seen(ForwardedHeaderIgnored)]
+        reported = [event.header for event in server.events_of(ForwardedHeaderIgnored)]
         assert reported == ["x-forwarded-prefix", "x-forwarded-host", "forwarded"]
 
 

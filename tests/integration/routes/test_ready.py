@@ -46,7 +46,7 @@ async def test_a_server_that_can_do_all_is_ready_and_fetches_nothing_to_find_out
     async with serving(tmp_path) as server:
         assert await asked(server) == (200, {"status": "ready", "reasons": []})
         assert server.services.fetcher.active == 0
-        assert not server.seen(BecameUnready)
+        assert not server.events_of(BecameUnready)
 
 
 async def test_a_folder_that_is_gone_is_a_reason_until_it_is_back(tmp_path: Path) -> None:
@@ -59,13 +59,13 @@ async def test_a_folder_that_is_gone_is_a_reason_until_it_is_back(tmp_path: Path
         assert "1 of 2 types" in reason
         assert str(tmp_path) not in reason
         assert (await server.get("/health")).status_code == 200
-        (told,) = server.seen(BecameUnready)
+        (told,) = server.events_of(BecameUnready)
         assert str(folder) in told.reasons[0]
         await asked(server)
-        assert len(server.seen(BecameUnready)) == 1, "once, not with each question"
+        assert len(server.events_of(BecameUnready)) == 1, "once, not with each question"
         (tmp_path / "away").rename(folder)
         assert (await asked(server))[0] == 200
-        assert len(server.seen(BecameReady)) == 1
+        assert len(server.events_of(BecameReady)) == 1
 
 
 async def test_a_cache_that_cannot_be_written_is_a_reason(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ async def test_a_disk_with_less_free_than_is_wanted_is_a_reason_once_nothing_is_
         status, said = await asked(server)
         assert status == 503
         assert len(said["reasons"]) == 1
-        assert "min_free" in server.seen(BecameUnready)[0].reasons[0]
+        assert "min_free" in server.events_of(BecameUnready)[0].reasons[0]
 
 
 async def test_a_server_that_stops_is_not_ready(tmp_path: Path) -> None:

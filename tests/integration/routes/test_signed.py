@@ -13,11 +13,11 @@ from iiif_server.server.signing import ExactRequest
 from support.apps import (
     Server,
     assert_problem,
-    lasting,
-    opened,
+    decode_image,
     picture,
     running_app,
     settings_below,
+    stable_headers,
 )
 from support.hostile import tiff_chain
 
@@ -88,7 +88,7 @@ async def test_a_viewer_that_is_given_one_signed_address_gets_the_whole_image(
     path = id_.removeprefix("http://test")
     for tile in ("0,0,100,100/50,/0/default.jpg", "full/100,/90/gray.png"):
         image = await server.get_raw(f"{path}/{tile}".encode())
-        opened(image)
+        decode_image(image)
         assert f"<{id_}/" in image.headers["link"]
         assert image.headers["access-control-allow-origin"] == "*"
         tag = [(b"host", b"test"), (b"if-none-match", image.headers["etag"].encode())]
@@ -104,7 +104,7 @@ async def test_the_information_of_the_other_version_is_signed_as_well(server: Se
     accept = 'application/ld+json;profile="http://iiif.io/api/image/2/context.json"'
     document = (await server.get(f"/{start}/info.json", Accept=accept)).json()
     assert document["@id"] == f"http://test/iiif/2/{start}"
-    opened(await server.get(f"/iiif/2/{start}/full/full/0/default.jpg"))
+    decode_image(await server.get(f"/iiif/2/{start}/full/full/0/default.jpg"))
 
 
 @pytest.mark.parametrize("rest", ["/info.json", "/full/50,/0/default.jpg"])
@@ -157,7 +157,7 @@ async def test_without_a_valid_signature_nothing_can_be_told_from_nothing(
         response = await server.get_raw(f"{prefix}/{start}{rest}".encode())
         assert_problem(response, 403)
         assert response.json()["error"] == WORDS, start
-        answers.append((response.text, lasting(response.headers)))
+        answers.append((response.text, stable_headers(response.headers)))
     assert all(answer == answers[0] for answer in answers)
 
 
@@ -167,7 +167,7 @@ async def test_what_is_refused_is_refused_before_anything_is_looked_for(server: 
     for path in ("closed:new.jpg/info.json", "web:new.jpg/full/50,/0/default.jpg"):
         assert_problem(await server.get(f"/{path}"), 403)
     assert (len(server.services.images), server.services.header_pool.stats.done) == before
-    assert not server.original("web", "new.jpg").exists()
+    assert not server.original_path("web", "new.jpg").exists()
     assert server.events == [] or "new.jpg" not in repr(server.events)
 
 
@@ -199,7 +199,7 @@ async def test_public_types_are_as_they_were(server: Server) -> None:
 async def test_a_public_image_may_be_signed_too(server: Server) -> None:
     start = f"/{signature(server, 'public:pic.jpg')}/public:pic.jpg"
     response = await server.get(f"{start}/full/50,/0/default.jpg")
-    opened(response)
+    decode_image(response)
     assert response.headers["cache-control"].startswith("private")
 
 
@@ -220,10 +220,10 @@ class TestExactRequest:
         exact = ExactRequest(version, parameters)
         start = f"{prefix}/{signature(server, 'closed:pic.jpg', exact=exact)}/closed:pic.jpg"
         response = await server.get(f"{start}/{parameters}")
-        opened(response)
+        decode_image(response)
         assert response.headers["cache-control"].startswith("private")
         escaped = parameters.replace(",", "%2C").replace("!", "%21")
-        opened(await server.get_raw(f"{start}/{escaped}".encode()))
+        decode_image(await server.get_raw(f"{start}/{escaped}".encode()))
         for other in (
             "/full/max/0/default.jpg",
             "/full/!101,100/0/default.jpg",
@@ -246,13 +246,13 @@ class TestExactRequest:
             parameters = "full/!100,100/0/color.jpg"
             exact = ExactRequest("3.0", parameters)
             one = f"/{signature(server, 'closed:pic.jpg', exact=exact)}/closed:pic.jpg"
-            assert opened(await server.get(f"{one}/{parameters}")).size == (100, 75)
+            assert decode_image(await server.get(f"{one}/{parameters}")).size == (100, 75)
             whole = f"/{signature(server, 'closed:pic.jpg')}/closed:pic.jpg"
             redirect = await server.get(f"{whole}/{parameters}")
             assert redirect.status_code == 303
             target = redirect.headers["location"].removeprefix("http://test")
             assert target == f"{whole}/full/100,75/0/default.jpg"
-            opened(await server.get(target))
+            decode_image(await server.get(target))
 
 
 async def test_nothing_public_tells_which_types_there_are(server: Server) -> None:
@@ -272,7 +272,7 @@ async def test_nothing_public_tells_which_types_there_are(server: Server) -> Non
 
 async def test_signed_addresses_stand_in_no_event(server: Server) -> None:
     start = f"/{signature(server, 'closed:pic.jpg')}/closed:pic.jpg"
-    opened(await server.get(f"{start}/full/77,/0/default.jpg"))
+    decode_image(await server.get(f"{start}/full/77,/0/default.jpg"))
     assert server.events
     assert "signed/" not in repr(server.events)
 

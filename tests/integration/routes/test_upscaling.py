@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from support.apps import Server, assert_problem, opened, picture, running_app, settings_below
+from support.apps import Server, assert_problem, decode_image, picture, running_app, settings_below
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,9 +43,9 @@ async def test_each_image_publishes_the_bound_or_its_own_area_and_never_more_tha
 
 @pytest.mark.parametrize("size", ["^max", "^!99999,99999", "^!9999,99999", "^!999999999,999999999"])
 async def test_as_large_as_possible_is_as_large_as_published(server: Server, size: str) -> None:
-    image = opened(await server.get(f"/disk:small.jpg/full/{size}/0/default.jpg"))
+    image = decode_image(await server.get(f"/disk:small.jpg/full/{size}/0/default.jpg"))
     assert image.size == (346, 260)  # the last whole pixels of 4:3 within 90,000
-    again = opened(await server.get(f"/disk:small.jpg/full/{size}/0/default.jpg"))
+    again = decode_image(await server.get(f"/disk:small.jpg/full/{size}/0/default.jpg"))
     assert again.size == image.size
 
 
@@ -94,12 +94,12 @@ async def test_more_than_is_published_is_a_bad_request(server: Server, request_:
 async def test_up_to_what_is_published_images_are_made(
     server: Server, request_: str, size: tuple[int, int]
 ) -> None:
-    assert opened(await server.get(f"{request_}/default.jpg")).size == size
+    assert decode_image(await server.get(f"{request_}/default.jpg")).size == size
 
 
 async def test_a_turned_canvas_has_at_most_twice_the_bound(server: Server) -> None:
     """The bound is on the scaled region (3.0, 4.2); its bounding box is at most twice as large."""
     for degrees in ("45", "!22.5", "30"):
         address = f"/disk:small.jpg/square/^max/{degrees}/default.png"
-        image = opened(await server.get(address))
+        image = decode_image(await server.get(address))
         assert BOUND < image.width * image.height <= 2.02 * BOUND

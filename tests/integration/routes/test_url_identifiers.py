@@ -14,9 +14,9 @@ from iiif_server.cli import main
 from support.apps import (
     Server,
     assert_problem,
-    encoded,
-    fetching,
-    opened,
+    base64_identifier,
+    decode_image,
+    fetch_options,
     picture,
     running_app,
     settings_below,
@@ -43,7 +43,7 @@ async def server(
     base = upstream.base
     settings = settings_below(
         tmp_path_factory.mktemp("urls"),
-        fetch=fetching(),
+        fetch=fetch_options(),
         types={
             "folder": {"source": "disk"},
             "first": {"source": "trusted_web", "prefixes": [f"{base}/open/"]},
@@ -76,8 +76,8 @@ async def test_all_forms_are_one_original(server: Server, upstream: Upstream) ->
         quote(merged, safe=":/"),
         everything(merged),
         everything(f"{url}#fragment"),
-        f"first:{encoded(url)}",
-        quote(f"first:{encoded(url)}", safe=""),
+        f"first:{base64_identifier(url)}",
+        quote(f"first:{base64_identifier(url)}", safe=""),
     ):
         for version in ("", "/iiif/2", "/iiif/3"):
             response = await server.get_raw(f"{version}/{written}/info.json".encode())
@@ -85,7 +85,7 @@ async def test_all_forms_are_one_original(server: Server, upstream: Upstream) ->
             document = response.json()
             assert document.get("id", document.get("@id")).endswith(f"{version}/{written}")
         image = await server.get_raw(f"/{written}/full/max/0/default.jpg".encode())
-        assert opened(image).size == (200, 150)
+        assert decode_image(image).size == (200, 150)
     assert upstream.count("/open/a.jpg") == 1
 
 
@@ -93,7 +93,7 @@ async def test_the_first_type_that_trusts_a_url_has_it(server: Server, upstream:
     for place, type_ in (("open", "first"), ("more", "second")):
         url = f"{upstream.base}/{place}/order.jpg"
         assert (await server.get_raw(f"/{everything(url)}/info.json".encode())).status_code == 200
-        assert server.original(type_, encoded(url)).exists()
+        assert server.original_path(type_, base64_identifier(url)).exists()
 
 
 @pytest.mark.parametrize(
@@ -134,11 +134,11 @@ async def test_what_is_encoded_in_the_url_itself_stays(
 async def test_a_url_that_no_type_trusts_is_refused(
     server: Server, upstream: Upstream, url: str
 ) -> None:
-    asked = len(upstream.asked)
+    asked = len(upstream.requests)
     written = everything(url.format(base=upstream.base, host=upstream.base.partition("//")[2]))
     response = await server.get_raw(f"/{written}/info.json".encode())
     assert_problem(response, 400, "trusts")
-    assert len(upstream.asked) == asked
+    assert len(upstream.requests) == asked
 
 
 async def test_where_no_type_takes_urls_they_have_an_unknown_type(tmp_path: Path) -> None:
@@ -161,11 +161,11 @@ async def test_a_purge_removes_what_was_made_of_either_form(
     server: Server, upstream: Upstream
 ) -> None:
     url = f"{upstream.base}/open/purge.jpg"
-    for written in (everything(url), f"first:{encoded(url)}"):
+    for written in (everything(url), f"first:{base64_identifier(url)}"):
         await server.get_raw(f"/{written}/full/50,/0/default.jpg".encode())
         purged = await server.admin("DELETE", f"/cache/{everything(url)}")
         assert purged.json()["removed"] > 0
-        again = await server.admin("DELETE", f"/cache/first:{encoded(url)}")
+        again = await server.admin("DELETE", f"/cache/first:{base64_identifier(url)}")
         assert again.json()["removed"] == 0
 
 
@@ -175,7 +175,7 @@ async def test_signed_urls_name_them(server: Server, upstream: Upstream) -> None
     identifier = server.services.identifiers.read(written)
     assert server.services.signatures is not None
     signature = server.services.signatures.sign(identifier, int(time.time()) + 100, None)
-    for form in (written, f"closed:{encoded(f'{upstream.base}/closed/a.jpg')}"):
+    for form in (written, f"closed:{base64_identifier(f'{upstream.base}/closed/a.jpg')}"):
         response = await server.get_raw(f"/{signature}/{form}/info.json".encode())
         assert response.status_code == 200
         assert response.json()["id"].endswith(f"/{signature}/{form}")
@@ -197,7 +197,7 @@ async def test_commands_take_them(upstream: Upstream, tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         return result.output
 
-    assert f"/web:{encoded(url).replace('=', '%3D')}/info.json" in await run(
+    assert f"/web:{base64_identifier(url).replace('=', '%3D')}/info.json" in await run(
         "sign", everything(url)
     )
     await run("prepare", everything(url))

@@ -22,13 +22,13 @@ from support.apps import (
     LOOPBACK,
     Server,
     assert_problem,
-    lasting,
-    no_longer_trusted,
-    opened,
+    decode_image,
+    get_scope,
     picture,
     running_app,
-    scope_of,
     settings_below,
+    sleep_until_revalidated,
+    stable_headers,
 )
 from support.servers import ADMIN_TOKEN
 from support.waiting import async_wait_until
@@ -74,7 +74,7 @@ def made_by(response: httpx.Response) -> str:
 
 def fields(response: httpx.Response) -> dict[str, str]:
     """The header fields, without those that tell one answer from the next."""
-    return lasting(response.headers)
+    return stable_headers(response.headers)
 
 
 # --- from memory -------------------------------------------------------------------------------
@@ -150,12 +150,12 @@ async def test_a_replaced_original_is_seen_after_a_second(tmp_path: Path) -> Non
             before = await server.get(path)
             assert (await server.get(path)).content == before.content
             server.put("disk", name, picture(700, 500, quality=40))
-            await no_longer_trusted()
+            await sleep_until_revalidated()
             after = await server.get(path)
             assert after.headers["etag"] != before.headers["etag"]
             assert after.content != before.content
-            server.original("disk", name).unlink()
-            await no_longer_trusted()
+            server.original_path("disk", name).unlink()
+            await sleep_until_revalidated()
             assert_problem(await server.get(path), 404)
 
 
@@ -164,13 +164,13 @@ async def test_a_name_that_leads_to_another_file_is_followed_soon(
     widths: Sequence[int], tmp_path: Path
 ) -> None:
     async with serving(tmp_path) as server:
-        folder = server.original("disk", "")
+        folder = server.original_path("disk", "")
         server.put("disk", "other.jpg", picture(100, 200))
         (folder / "link.jpg").symlink_to("pic.jpg")
 
         async def is_tall(width: int) -> bool:
             answer = await server.get(f"/disk:link.jpg/full/{width},/0/default.jpg")
-            return opened(answer).height > width
+            return decode_image(answer).height > width
 
         assert not await is_tall(widths[0])
         (folder / "link.jpg").unlink()
@@ -257,7 +257,7 @@ async def test_a_tile_at_hand_is_the_tile_that_the_routes_give(path: str, tmp_pa
         assert at_hand.headers["server-timing"] == 'engine;desc="tile"'
         assert at_hand.content == routed.content
         assert fields(at_hand) == fields(routed)
-        assert opened(at_hand).size == opened(routed).size
+        assert decode_image(at_hand).size == decode_image(routed).size
         assert (await server.status())["made_by"]["tile"] == 2
 
 
@@ -276,7 +276,7 @@ async def test_what_is_given_without_a_task_is_what_a_task_would_give(
     async with serving(tmp_path, memory) as server:
         await server.get_raw(path.encode())
         answer = await server.get_raw(path.encode())
-        scope = scope_of(path)
+        scope = get_scope(path)
         found = server.app.state.direct(dict(scope))
         assert found is not None
         head, _, body = b"".join(found).partition(b"\r\n\r\n")
@@ -308,7 +308,7 @@ async def test_what_is_in_the_store_takes_a_thread_and_no_routing(
 ) -> None:
     async with serving(tmp_path, memory=0) as server:
         made = await server.get_raw(path.encode())
-        assert server.app.state.direct(scope_of(path)) is None, "the loop waits for no disk"
+        assert server.app.state.direct(get_scope(path)) is None, "the loop waits for no disk"
         monkeypatch.delattr(image_api, "make")
         stored = await server.get_raw(path.encode())
         assert stored.headers["server-timing"] == 'engine;desc="cache"'
@@ -333,9 +333,9 @@ async def test_after_the_information_of_an_image_its_tiles_are_found_without_rou
         path = f"{prefix}/disk:large.jpg/{parameters}"
         server.services.images._images.clear()  # as if that had been long ago
         server.services.responses.clear()
-        assert server.app.state.direct(scope_of(path)) is None
+        assert server.app.state.direct(get_scope(path)) is None
         await server.get_raw(f"{prefix}/disk:large.jpg/info.json".encode())
-        assert server.app.state.direct(scope_of(path)) is not None
+        assert server.app.state.direct(get_scope(path)) is not None
 
 
 async def test_other_requests_for_a_known_image_go_to_the_routes(tmp_path: Path) -> None:
@@ -400,8 +400,8 @@ async def test_a_garbled_part_gives_no_wrong_tile(tmp_path: Path) -> None:
                 file.seek(0)
                 file.write(content)
         response = await server.get(TILE)
-        assert opened(response).size == (128, 128)
-        assert opened(response).tobytes() == opened(right).tobytes()
+        assert decode_image(response).size == (128, 128)
+        assert decode_image(response).tobytes() == decode_image(right).tobytes()
 
 
 # --- what the routes would refuse ----------------------------------------------------------------
@@ -471,7 +471,7 @@ async def test_a_known_original_that_is_replaced_before_its_pixels_are_made_is_t
         assert_problem(answer, 503, "replaced")
         assert answer.headers["retry-after"] == "1"
         again = await server.get("/disk:pic.jpg/full/90,/0/default.jpg")
-        assert opened(again).size == (90, 30)
+        assert decode_image(again).size == (90, 30)
 
 
 @pytest.mark.parametrize("written", ["info.json", "%69nfo.json", "info%2Ejson", "info.jso%6E"])
@@ -482,7 +482,7 @@ async def test_an_image_is_known_by_its_own_name_only(written: str, tmp_path: Pa
         assert answer.status_code == 200
         assert_problem(await server.get("/disk:a/full/40,/0/default.jpg"), 404)
         found = await server.get("/disk:a/b/c/d.jpg/full/40,/0/default.jpg")
-        assert opened(found).width == 40
+        assert decode_image(found).width == 40
 
 
 async def test_an_image_that_is_replaced_while_it_is_rendered_is_not_kept_for_the_new_one(
@@ -496,23 +496,23 @@ async def test_an_image_that_is_replaced_while_it_is_rendered_is_not_kept_for_th
         async def body(resolved: Any, *, by_path: bool = False) -> Body:
             made = await make(resolved, by_path=by_path)
             server.put("disk", "pic.jpg", picture(100, 300))
-            await no_longer_trusted()
+            await sleep_until_revalidated()
             document = (await server.get("/disk:pic.jpg/info.json")).json()
             assert document["height"] == 300, "others see the new image meanwhile"
             return made
 
         with monkeypatch.context() as patched:
             patched.setattr(derivatives, "body", body)
-            assert opened(await server.get(path)).size == (60, 45)
+            assert decode_image(await server.get(path)).size == (60, 45)
         for _ in range(2):
-            assert opened(await server.get(path)).size == (20, 60)
+            assert decode_image(await server.get(path)).size == (20, 60)
 
 
 async def test_administrative_answers_are_protected_whichever_way_they_take(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         headers = [(b"host", b"test"), (b"authorization", f"Bearer {ADMIN_TOKEN}".encode())]
         for path in ("/admin/status", "/metrics"):
-            scope = scope_of(path) | {"headers": headers}
+            scope = get_scope(path) | {"headers": headers}
             assert server.app.state.direct(scope) is None
             sent: list[dict[str, Any]] = []
 
@@ -537,7 +537,7 @@ async def test_servers_need_not_send_the_raw_path(tmp_path: Path) -> None:
     """It is optional in ASGI."""
     async with serving(tmp_path) as server:
         for path in (IMAGE, "/disk:pic.jpg/info.json"):
-            scope = {name: value for name, value in scope_of(path).items() if name != "raw_path"}
+            scope = {name: value for name, value in get_scope(path).items() if name != "raw_path"}
             for _ in range(2):
                 sent: list[dict[str, Any]] = []
 
@@ -557,7 +557,7 @@ async def test_the_file_of_a_body_is_closed_when_its_client_has_left(
 ) -> None:
     async with serving(tmp_path) as server:
         noise = Image.effect_noise((1800, 1400), 80).convert("RGB")  # larger than is read at once
-        noise.save(server.original("disk", "noise.jpg"), quality=95)
+        noise.save(server.original_path("disk", "noise.jpg"), quality=95)
         derivatives = server.services.derivatives
         make, bodies = derivatives.body, []
 
@@ -571,7 +571,7 @@ async def test_the_file_of_a_body_is_closed_when_its_client_has_left(
             raise ClientDisconnectedError
 
         with pytest.raises(ClientDisconnectedError):
-            await server.app(scope_of("/disk:noise.jpg/full/max/0/default.jpg"), never_gone, gone)
+            await server.app(get_scope("/disk:noise.jpg/full/max/0/default.jpg"), never_gone, gone)
         file = bodies[0].file
         assert file is not None
         await async_wait_until(lambda: file.closed)

@@ -18,8 +18,8 @@ from iiif_server.telemetry.events import FetchFailed
 from support.apps import (
     Server,
     assert_problem,
-    encoded,
-    fetching,
+    base64_identifier,
+    fetch_options,
     picture,
     running_app,
     settings_below,
@@ -58,7 +58,7 @@ async def serving(
     tmp_path: Path, allowed: tuple[Any, ...] | None = None, **types: Any
 ) -> AsyncIterator[Server]:
     options = {} if allowed is None else {"allow_networks": allowed}
-    settings = settings_below(tmp_path, fetch=fetching(**options), types=types)
+    settings = settings_below(tmp_path, fetch=fetch_options(**options), types=types)
     async with running_app(settings) as server:
         yield server
 
@@ -88,17 +88,17 @@ async def test_secrets_go_to_the_origin_of_the_type_and_nowhere_else(
         names = ["moved", "away"]
     else:
         place = {"regex": "http://127.0.0.1:.*"}
-        names = [encoded(here), encoded(away)]
+        names = [base64_identifier(here), base64_identifier(away)]
     async with serving(tmp_path, t={"source": source, **place, **options}) as server:
         for name in names:
             assert (await server.get(f"/t:{name}/info.json")).status_code == 200
-    for asked in upstream.asked:
+    for asked in upstream.requests:
         expected = {} if asked.target == "/back" else sent
         for name in ("Authorization", "X-Api-Key"):
             assert asked.headers[name] == expected.get(name), asked.target
     assert {"/moved", "/here", "/away", "/back"} == set(upstream.targets())
-    assert SECRET not in str([item.headers for item in other.asked])
-    assert other.asked[0].headers["Authorization"] is None
+    assert SECRET not in str([item.headers for item in other.requests])
+    assert other.requests[0].headers["Authorization"] is None
 
 
 async def test_a_failed_fetch_names_its_url_without_secrets(
@@ -110,11 +110,11 @@ async def test_a_failed_fetch_names_its_url_without_secrets(
     url = f"{private}/a/{{name}}?key={SECRET}&{SECRET}&id={{name}}"
     async with serving(tmp_path, t={"source": "web", "url": url}) as server:
         assert_problem(await server.get("/t:1/info.json"), 502)
-        reason = server.seen(FetchFailed)[-1].reason
+        reason = server.events_of(FetchFailed)[-1].reason
         dead = {"source": "web", "url": "http://127.0.0.1:9/{name}", "bearer_token": SECRET}
     async with serving(tmp_path, t=dead) as server:
         assert_problem(await server.get("/t:1/info.json"), 502)
-        assert SECRET not in server.seen(FetchFailed)[-1].reason
+        assert SECRET not in server.events_of(FetchFailed)[-1].reason
     assert f"{upstream.base}/a/1?key=...&...&id=..." in reason
     assert SECRET not in caplog.text
 
@@ -123,7 +123,7 @@ async def test_what_is_compressed_is_decompressed(upstream: Upstream, tmp_path: 
     upstream.otherwise = compressed(PICTURE)
     async with serving(tmp_path, t={"source": "web", "url": f"{upstream.base}/{{name}}"}) as server:
         assert (await server.get("/t:1/info.json")).status_code == 200
-        assert server.original("t", "1").read_bytes() == PICTURE
+        assert server.original_path("t", "1").read_bytes() == PICTURE
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ async def test_a_private_authority_is_trusted_by_the_type_that_names_it(
         async with serving(tmp_path, private=private, t={"source": "web", "url": url}) as server:
             assert (await server.get("/private:1/info.json")).status_code == 200
             assert_problem(await server.get("/t:1/info.json"), 502, "cannot be reached")
-            assert "CERTIFICATE_VERIFY_FAILED" in server.seen(FetchFailed)[-1].reason
+            assert "CERTIFICATE_VERIFY_FAILED" in server.events_of(FetchFailed)[-1].reason
 
 
 async def test_authorities_of_the_environment_replace_the_public_ones(
@@ -205,7 +205,7 @@ async def test_a_client_certificate_is_shown_to_the_origin_of_the_type_only(
         async with serving(tmp_path, t={"source": "web", "url": url, **certificate}) as server:
             assert (await server.get("/t:1/info.json")).status_code == 200
             assert_problem(await server.get("/t:away/info.json"), 502)
-        assert other.asked == []
+        assert other.requests == []
 
 
 @pytest.mark.parametrize(
@@ -242,8 +242,8 @@ async def test_a_proxy_gets_its_own_credentials_and_no_upstream_those(
     ((method, target, headers),) = proxy.seen
     assert (method, target) == ("GET", f"{upstream.base}/1")
     assert headers["Proxy-Authorization"] == "Basic cmVhZGVyOnBhc3M="
-    assert upstream.asked[0].headers["Authorization"] == f"Bearer {SECRET}"
-    assert upstream.asked[0].headers["Proxy-Authorization"] is None
+    assert upstream.requests[0].headers["Authorization"] == f"Bearer {SECRET}"
+    assert upstream.requests[0].headers["Proxy-Authorization"] is None
 
 
 async def test_a_tunnel_keeps_secrets_from_the_proxy(
@@ -297,7 +297,7 @@ async def test_hosts_behind_a_proxy_are_checked(  # noqa: PLR0917 - fixtures and
         response = await server.get("/t:1/info.json")
         assert response.status_code == (200 if allowed else 502), response.text
         if host == "name.invalid" and not allowed:
-            assert "proxy_resolves" in server.seen(FetchFailed)[-1].reason
+            assert "proxy_resolves" in server.events_of(FetchFailed)[-1].reason
     assert len(proxy.seen) == allowed
 
 
@@ -309,7 +309,7 @@ async def test_a_proxy_that_refuses_is_a_failure_of_the_upstream(
     web = {"source": "web", "url": f"{scheme}://127.0.0.1:9/{{name}}", "proxy": proxy.base}
     async with serving(tmp_path, t=web) as server:
         assert_problem(await server.get("/t:1/info.json"), 502)
-        assert "407" in server.seen(FetchFailed)[-1].reason
+        assert "407" in server.events_of(FetchFailed)[-1].reason
 
 
 @pytest.mark.parametrize(
@@ -336,6 +336,6 @@ async def test_the_configuration_in_the_documentation(
     async with running_app(load_settings(tmp_path / "s.toml")) as server:
         response = await server.get(f"/{identifier.format(host=host)}/info.json")
         assert response.status_code == 200, response.text
-    (asked,) = upstream.asked
+    (asked,) = upstream.requests
     assert asked.target == "/masters/2024/banana.jpg"
     assert asked.headers["Authorization"] == f"Bearer {SECRET}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 
-from support.apps import encoded, running_process
+from support.apps import base64_identifier, running_process
 
 EXPRESSIONS = ["http://(a+)+/x", "http://([a-z]+)*", "http://(.*a){25}b"]
 """Each takes Python's own engine longer than anybody waits, and it cannot be interrupted."""
@@ -25,7 +25,7 @@ def test_a_url_on_which_an_expression_backtracks_stops_no_process(tmp_path: Path
     with running_process("--config", str(settings)) as process:
         for number in range(len(EXPRESSIONS)):
             for length in (40, 3000):
-                name = encoded("http://" + "a" * length + "!")
+                name = base64_identifier("http://" + "a" * length + "!")
                 url = f"{process.base}/t{number}:{name}/info.json"
                 assert httpx.get(url, trust_env=False, timeout=60).status_code == 400
         process.popen.send_signal(signal.SIGTERM)

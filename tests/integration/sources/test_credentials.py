@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
-from support.upstream import Asked, Upstream, redirect, running_upstream, send
+from support.apps import Server, assert_problem, fetch_options, picture, running_app, settings_below
+from support.upstream import ReceivedRequest, Upstream, redirect, running_upstream, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -38,7 +38,7 @@ async def server(
     private = upstream.base.replace("//", "//museum:sesame@")
     settings = settings_below(
         tmp_path_factory.mktemp("credentials"),
-        fetch=fetching(),
+        fetch=fetch_options(),
         types={
             "open": {"source": "web", "url": f"{upstream.base}/{{name}}"},
             "private": {"source": "web", "url": f"{private}/{{name}}"},
@@ -49,13 +49,13 @@ async def server(
         yield server
 
 
-def question(upstream: Upstream, target: str) -> Asked:
+def question(upstream: Upstream, target: str) -> ReceivedRequest:
     """The only time that a target was asked for."""
-    (asked,) = (item for item in upstream.asked if item.target == target)
+    (asked,) = (item for item in upstream.requests if item.target == target)
     return asked
 
 
-def names(asked: Asked) -> set[str]:
+def names(asked: ReceivedRequest) -> set[str]:
     return {name.lower() for name in asked.headers}
 
 

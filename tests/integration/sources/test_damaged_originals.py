@@ -10,9 +10,9 @@ from iiif_server.telemetry.events import OriginalDamaged
 from support.apps import (
     Server,
     assert_problem,
-    no_longer_trusted,
     picture,
     running_app,
+    sleep_until_revalidated,
     web_settings,
 )
 from support.upstream import Upstream, running_upstream, send, status
@@ -63,18 +63,18 @@ async def test_what_the_disk_has_damaged_is_fetched_again(
     settings = web_settings(tmp_path, upstream.base)
     async with running_app(settings) as server:
         assert await whole(server) == GOOD
-        kept = server.original("web", "x")
+        kept = server.original_path("web", "x")
         if not restarted:
             damage(kept, how)
-            await no_longer_trusted()
+            await sleep_until_revalidated()
             assert await whole(server) == GOOD
-            assert len(server.seen(OriginalDamaged)) == 1
+            assert len(server.events_of(OriginalDamaged)) == 1
             assert kept.read_bytes() == GOOD
             return
     damage(kept, how)
     async with running_app(settings) as server:
         assert await whole(server) == GOOD
-        assert len(server.seen(OriginalDamaged)) == 1
+        assert len(server.events_of(OriginalDamaged)) == 1
 
 
 async def test_damage_is_not_served_while_the_upstream_fails(
@@ -83,9 +83,9 @@ async def test_damage_is_not_served_while_the_upstream_fails(
     settings = web_settings(tmp_path, upstream.base)
     async with running_app(settings) as server:
         assert await whole(server) == GOOD
-        damage(server.original("web", "x"), flip_a_bit)
+        damage(server.original_path("web", "x"), flip_a_bit)
         upstream.replies["/x"] = status(500)
-        await no_longer_trusted()
+        await sleep_until_revalidated()
         assert_problem(await server.get("/web:x/full/max/0/default.jpg"), 502, "500")
         upstream.replies["/x"] = send(GOOD)
         assert await whole(server) == GOOD
@@ -100,6 +100,6 @@ async def test_the_same_content_has_the_same_tag_on_another_machine(
         async with running_app(settings) as server:
             answer = await server.get("/web:x/full/20,/0/default.jpg")
             tags.add(answer.headers["etag"])
-            times = server.original("web", "x").stat()
+            times = server.original_path("web", "x").stat()
             assert times.st_size == len(GOOD)
     assert len(tags) == 1

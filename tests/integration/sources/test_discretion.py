@@ -16,7 +16,7 @@ from iiif_server.telemetry.events import FetchFailed, OriginalMissing
 from support.apps import (
     Server,
     assert_problem,
-    fetching,
+    fetch_options,
     picture,
     running_app,
     settings_below,
@@ -79,7 +79,9 @@ def settings(root: Path, upstream: Upstream, **options: float) -> Settings:
     return settings_below(
         root,
         max_http_fetches=1,
-        fetch=fetching(queue_timeout=0.2, max_redirects=1, max_bytes=ByteSize(100_000), **options),
+        fetch=fetch_options(
+            queue_timeout=0.2, max_redirects=1, max_bytes=ByteSize(100_000), **options
+        ),
         types={
             "web": {"source": "web", "url": f"{upstream.base}/{SECRET}/{{name}}"},
             "unwritable": {"source": "web", "url": f"{upstream.base}/{SECRET}/{{name}}"},
@@ -137,7 +139,7 @@ async def test_an_answer_does_not_say_where_it_went_wrong(
     for identifier in ("web:x", f"trusted:{url}"):
         assert_discreet(await server.get(f"/{identifier}/info.json"), code)
         event: type[OriginalMissing | FetchFailed] = OriginalMissing if code == 404 else FetchFailed
-        assert server.seen(event)[-1].identifier == identifier
+        assert server.events_of(event)[-1].identifier == identifier
 
 
 @pytest.mark.parametrize("type_", ["dead", "nowhere", "private", "tls"])
@@ -169,9 +171,9 @@ async def test_nor_which_urls_are_trusted(server: Server) -> None:
 
 async def test_the_log_says_it(server: Server, hasty: Server, upstream: Upstream) -> None:
     await server.get("/nowhere:x/info.json")
-    assert "ConnectError" in server.seen(FetchFailed)[-1].reason
+    assert "ConnectError" in server.events_of(FetchFailed)[-1].reason
     await server.get("/private:x/info.json")
-    assert "10.0.0.1" in server.seen(FetchFailed)[-1].reason
+    assert "10.0.0.1" in server.events_of(FetchFailed)[-1].reason
     upstream.replies[f"/{SECRET}/log"] = silent()
     await hasty.get("/web:log/info.json")
-    assert "Timeout" in hasty.seen(FetchFailed)[-1].reason
+    assert "Timeout" in hasty.events_of(FetchFailed)[-1].reason

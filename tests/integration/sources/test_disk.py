@@ -11,11 +11,11 @@ import pytest_asyncio
 from support.apps import (
     Server,
     assert_problem,
-    no_longer_trusted,
-    opened,
+    decode_image,
     picture,
     running_app,
     settings_below,
+    sleep_until_revalidated,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -112,7 +112,7 @@ async def test_a_type_without_a_folder_has_nothing(server: Server) -> None:
 
 
 async def test_links_are_followed_inside_the_folder_only(server: Server) -> None:
-    folder = server.original("disk", "")
+    folder = server.original_path("disk", "")
     (folder / "inside.jpg").symlink_to("folder/below/pic.jpg")
     (folder / "outside.jpg").symlink_to("../../outside.jpg")
     (folder / "absolute.jpg").symlink_to(folder.parent / "other" / "secret.jpg")
@@ -129,7 +129,7 @@ async def test_links_are_followed_inside_the_folder_only(server: Server) -> None
 
 
 async def test_a_folder_that_is_a_link_itself_is_fine(server: Server) -> None:
-    folder = server.original("other", "")
+    folder = server.original_path("other", "")
     folder.rename(folder.parent.parent / "moved")
     folder.symlink_to("../moved")
     response = await server.get("/other:secret.jpg/full/max/0/default.jpg")
@@ -137,8 +137,8 @@ async def test_a_folder_that_is_a_link_itself_is_fine(server: Server) -> None:
 
 
 async def test_what_is_no_regular_file_is_not_there_and_not_waited_for(server: Server) -> None:
-    os.mkfifo(server.original("disk", "pipe.jpg"))
-    (server.original("disk", "null.jpg")).symlink_to("/dev/null")
+    os.mkfifo(server.original_path("disk", "pipe.jpg"))
+    (server.original_path("disk", "null.jpg")).symlink_to("/dev/null")
     await assert_nothing_there(server, "disk:pipe.jpg")
     await assert_nothing_there(server, "disk:null.jpg")
 
@@ -152,11 +152,11 @@ async def test_a_replaced_original_gives_new_pixels_and_a_new_tag_after_a_second
         for name in ("info.json", "full/max/0/default.jpg", "full/40,/0/default.jpg")
     }
     path.write_bytes(picture(80, 120))
-    await no_longer_trusted()
+    await sleep_until_revalidated()
     after = {name: await server.get(f"/disk:replaced.jpg/{name}") for name in before}
     assert after["info.json"].json()["width"] == 80
-    assert opened(after["full/max/0/default.jpg"]).size == (80, 120)
-    assert opened(after["full/40,/0/default.jpg"]).size == (40, 60)
+    assert decode_image(after["full/max/0/default.jpg"]).size == (80, 120)
+    assert decode_image(after["full/40,/0/default.jpg"]).size == (40, 60)
     for name, response in before.items():
         assert response.headers["etag"] != after[name].headers["etag"]
         again = await server.get(
@@ -171,11 +171,11 @@ async def test_an_original_replaced_by_one_of_equal_size_is_told_by_its_time(
     one = picture(64, 64, "BMP")
     other = one[:100] + bytes(byte ^ 0xFF for byte in one[100:])
     path = server.put("disk", "equal.bmp", one)
-    before = opened(await server.get("/disk:equal.bmp/full/max/0/default.png"))
+    before = decode_image(await server.get("/disk:equal.bmp/full/max/0/default.png"))
     path.write_bytes(other)
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
-    await no_longer_trusted()
-    after = opened(await server.get("/disk:equal.bmp/full/max/0/default.png"))
+    await sleep_until_revalidated()
+    after = decode_image(await server.get("/disk:equal.bmp/full/max/0/default.png"))
     assert before.tobytes() != after.tobytes()
 
 
@@ -183,7 +183,7 @@ async def test_a_removed_original_is_gone_though_its_derivatives_are_kept(server
     path = server.put("disk", "removed.jpg", PICTURE)
     assert (await server.get("/disk:removed.jpg/full/50,/0/default.jpg")).status_code == 200
     path.unlink()
-    await no_longer_trusted()
+    await sleep_until_revalidated()
     await assert_nothing_there(server, "disk:removed.jpg")
     assert_problem(await server.get("/disk:removed.jpg/full/50,/0/default.jpg"), 404)
 
@@ -232,6 +232,6 @@ async def test_originals_with_more_pixels_than_allowed_are_refused_by_their_head
 async def test_a_folder_that_comes_later_is_found_without_a_restart(server: Server) -> None:
     server.put("absent", "pic.jpg", PICTURE)
     assert (await server.get("/absent:pic.jpg/info.json")).status_code == 200
-    shutil.rmtree(server.original("absent", ""))
-    await no_longer_trusted()
+    shutil.rmtree(server.original_path("absent", ""))
+    await sleep_until_revalidated()
     await assert_nothing_there(server, "absent:pic.jpg")

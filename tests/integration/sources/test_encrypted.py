@@ -13,7 +13,7 @@ from iiif_server.errors import SourceUnavailableError
 from iiif_server.sources.access import Connecting
 from iiif_server.sources.access import public_trust as _trust
 from iiif_server.sources.fetching import Fetcher
-from support.apps import fetching, picture
+from support.apps import fetch_options, picture
 from support.upstream import Upstream, endless, running_upstream, send
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
@@ -46,7 +46,7 @@ def upstream(certificate: Path) -> Iterator[Upstream]:
 
 def fetcher_below(root: Path, *trusted: Path) -> Fetcher:
     """A fetcher that trusts these certificates besides those that all do."""
-    fetcher = Fetcher(fetching(), 1, root / ".incoming")
+    fetcher = Fetcher(fetch_options(), 1, root / ".incoming")
     trust = httpx.create_ssl_context()  # one of its own: all fetchers of a process share theirs
     for certificate in trusted:
         trust.load_verify_locations(certificate)
@@ -75,7 +75,7 @@ async def test_who_cannot_prove_to_be_the_host_is_asked_for_nothing(
     with pytest.raises(SourceUnavailableError, match="cannot be reached"):
         await fetcher.fetch(f"https://{host}:{upstream.port}/x", tmp_path / "x", lambda _: True)
     await fetcher.close()
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 async def test_a_head_without_end_is_cut_short_over_https_as_well(
@@ -93,19 +93,19 @@ async def test_the_fetcher_as_it_is_used_trusts_no_unknown_certificate(
     upstream: Upstream, tmp_path: Path, host: str
 ) -> None:
     """Nothing is exchanged here: this is the context that serves."""
-    fetcher = Fetcher(fetching(), 1, tmp_path / ".incoming")
+    fetcher = Fetcher(fetch_options(), 1, tmp_path / ".incoming")
     with pytest.raises(SourceUnavailableError, match="cannot be reached") as refusal:
         await fetcher.fetch(f"https://{host}:{upstream.port}/x", tmp_path / "x", lambda _: True)
     await fetcher.close()
     assert "CERTIFICATE_VERIFY_FAILED" in str(refusal.value.__cause__)
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 async def test_the_fetcher_as_it_is_used_compares_the_name_in_a_certificate(
     upstream: Upstream, certificate: Path, tmp_path: Path
 ) -> None:
     """A certificate that is trusted, of another host."""
-    fetcher = Fetcher(fetching(), 1, tmp_path / ".incoming")
+    fetcher = Fetcher(fetch_options(), 1, tmp_path / ".incoming")
     context = _trust()
     before = context.get_ca_certs()
     context.load_verify_locations(certificate)

@@ -13,7 +13,7 @@ from iiif_server.telemetry.events import Fetched, FetchFailed
 from support.apps import (
     Server,
     assert_problem,
-    fetching,
+    fetch_options,
     picture,
     running_app,
     settings_below,
@@ -73,7 +73,7 @@ async def hasty(
 def settings(root: Path, upstream: Upstream, **options: float) -> Settings:
     return settings_below(
         root,
-        fetch=fetching(max_bytes=ByteSize(MAX_BYTES), max_redirects=2, **options),
+        fetch=fetch_options(max_bytes=ByteSize(MAX_BYTES), max_redirects=2, **options),
         types={
             "web": {"source": "web", "url": f"{upstream.base}/{{name}}"},
             "dead": {"source": "web", "url": f"http://127.0.0.1:{free_port()}/{{name}}"},
@@ -159,7 +159,7 @@ async def test_a_body_that_comes_in_pieces_in_time_is_whole(
 ) -> None:
     upstream.replies["/pieces"] = dripping(PICTURE, 0.01)
     assert (await server.get("/web:pieces/info.json")).status_code == 200
-    assert server.original("web", "pieces").read_bytes() == PICTURE
+    assert server.original_path("web", "pieces").read_bytes() == PICTURE
     server.remove("web", "pieces")
 
 
@@ -283,7 +283,7 @@ async def test_waiting_for_a_turn_is_not_counted_as_waiting_for_the_upstream(
         tmp_path_factory.mktemp("turns"),
         types={"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}},
         max_http_fetches=1,
-        fetch=fetching(connect_timeout=TIMEOUT, total_timeout=TIMEOUT),
+        fetch=fetch_options(connect_timeout=TIMEOUT, total_timeout=TIMEOUT),
     )
     async with running_app(settings) as server:
         names = [f"turn-{number}" for number in range(5)]
@@ -322,10 +322,10 @@ async def test_whoever_watches_is_told_of_every_fetch_and_why_it_failed(
     upstream.replies["/not-told"] = status(500)
     assert (await server.get("/web:told/info.json")).status_code == 200
     assert_problem(await server.get("/web:not-told/info.json"), 502)
-    assert [(event.identifier, event.size) for event in server.seen(Fetched)][-1:] == [
+    assert [(event.identifier, event.size) for event in server.events_of(Fetched)][-1:] == [
         ("web:told", len(PICTURE))
     ]
-    failed = server.seen(FetchFailed)[-1:]
+    failed = server.events_of(FetchFailed)[-1:]
     assert [event.identifier for event in failed] == ["web:not-told"]
     assert "500" in failed[0].reason
     server.remove("web", "told")
@@ -341,5 +341,5 @@ async def test_the_largest_original_that_is_fetched_has_max_bytes_exactly(
     upstream.replies["/exact"] = send(data) if announced else raw(chunked % (length, data))
     assert (await server.get("/web:exact/info.json")).status_code == code
     if code == 200:
-        assert server.original("web", "exact").stat().st_size == MAX_BYTES
+        assert server.original_path("web", "exact").stat().st_size == MAX_BYTES
         server.remove("web", "exact")

@@ -14,7 +14,7 @@ from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.stored_names import PROBE, is_entry
 from iiif_server.sources.web import WebOptions, WebSource
-from support.apps import fetching, picture
+from support.apps import fetch_options, picture
 from support.hanging import Folding, hanging_mount
 from support.upstream import Upstream, running_upstream, send
 
@@ -26,7 +26,7 @@ def upstream() -> Iterator[Upstream]:
 
 
 def source_of(root: Path, upstream: Upstream) -> WebSource:
-    fetcher = Fetcher(fetching(), 2, root.with_name("incoming"))
+    fetcher = Fetcher(fetch_options(), 2, root.with_name("incoming"))
     context = SourceContext("web", root, fetcher, lambda _: None)
     return WebSource(context, WebOptions(source="web", url=f"{upstream.base}/{{name}}"))
 
@@ -46,7 +46,7 @@ async def test_what_is_kept_under_its_name_is_found(
     path.write_bytes(picture())
     source = source_of(tmp_path / "web", upstream)
     assert await held(source, name) == picture()
-    assert upstream.asked == []
+    assert upstream.requests == []
     await source.context.fetcher.close()
 
 
@@ -91,7 +91,7 @@ async def test_on_such_a_disk_no_original_is_another(tmp_path: Path, upstream: U
     with hanging_mount(tmp_path / "mount", FOLDING, folds="both") as mount:
         source = source_of(mount.folder, upstream)
         assert await held(source, "Scan.jpg") == picture()
-        assert upstream.asked == []
+        assert upstream.requests == []
         for name in ("scan.jpg", "SCAN.JPG"):
             upstream.replies[f"/{name}"] = send(picture(64, 64))
             with pytest.raises(SourceUnavailableError):  # the mount takes no file
@@ -141,5 +141,5 @@ async def test_both_unicode_forms_fetched_at_once_are_two_originals(
     source = source_of(tmp_path / "web", upstream)
     for _ in range(2):
         assert await asyncio.gather(*(held(source, name) for name in names)) == [*names.values()]
-    assert len(upstream.asked) == 2
+    assert len(upstream.requests) == 2
     await source.context.fetcher.close()

@@ -13,7 +13,7 @@ from iiif_server.errors import ConfigurationError, SourceUnavailableError
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.guard import check_guard
 from iiif_server.sources.provenance import Validators
-from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
+from support.apps import Server, assert_problem, fetch_options, picture, running_app, settings_below
 from support.upstream import Upstream, redirect, running_upstream, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -81,7 +81,7 @@ async def test_this_machine_is_not_fetched_from(
     response = await server.get(path_of(f"http://{host}:{upstream.port}/x"))
     # Some of these are no URL for the HTTP client, and refused before any address is looked up.
     assert_problem(response, 502 if response.status_code == 502 else 400)
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ async def test_a_web_type_that_names_this_machine_is_refused_as_well(
         for type_ in types:
             response = await server.get(f"/{type_}:x/info.json")
             assert_problem(response, 502, "may not fetch from")
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 async def test_a_permitted_network_permits_no_other_one_not_even_by_redirect(
@@ -133,7 +133,7 @@ async def test_a_permitted_network_permits_no_other_one_not_even_by_redirect(
     settings = settings_below(
         tmp_path_factory.mktemp("partly"),
         types=trusting(),
-        fetch=fetching(allow_networks=("127.0.0.1/32",)),
+        fetch=fetch_options(allow_networks=("127.0.0.1/32",)),
     )
     async with running_app(settings) as server:
         assert (await server.get(path_of(f"{upstream.base}/fine"))).status_code == 200
@@ -146,7 +146,7 @@ async def test_a_permitted_network_permits_no_other_one_not_even_by_redirect(
                 response = await server.get(path_of(asked))
                 assert_problem(response, 502, "may not fetch from")
     assert upstream.count("/x") == 0
-    upstream.asked.clear()
+    upstream.requests.clear()
 
 
 async def test_proxies_of_the_environment_are_not_used(
@@ -161,13 +161,13 @@ async def test_proxies_of_the_environment_are_not_used(
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
         settings = settings_below(
-            tmp_path_factory.mktemp("proxied"), types=trusting(), fetch=fetching()
+            tmp_path_factory.mktemp("proxied"), types=trusting(), fetch=fetch_options()
         )
         async with running_app(settings) as server:
             assert (await server.get(path_of(f"{upstream.base}/direct"))).status_code == 200
-        assert proxy.asked == []
+        assert proxy.requests == []
     assert upstream.count("/direct") == 1
-    upstream.asked.clear()
+    upstream.requests.clear()
 
 
 async def test_a_name_is_fetched_from_those_of_its_addresses_that_may_be(
@@ -178,7 +178,7 @@ async def test_a_name_is_fetched_from_those_of_its_addresses_that_may_be(
     async def look_up(*_: object) -> Sequence[str]:
         return answers.pop(0)
 
-    options = fetching(allow_networks=("127.0.0.1/32",))
+    options = fetch_options(allow_networks=("127.0.0.1/32",))
     fetcher = Fetcher(options, 1, tmp_path / ".incoming", look_up)
     url = f"http://photographs.example:{upstream.port}/by-name"
     with socket.create_server(("127.0.0.2", upstream.port)) as inside:
@@ -191,7 +191,7 @@ async def test_a_name_is_fetched_from_those_of_its_addresses_that_may_be(
     await fetcher.close()
     assert (tmp_path / "x").read_bytes() == PICTURE
     assert upstream.count("/by-name") == 1
-    upstream.asked.clear()
+    upstream.requests.clear()
 
 
 class Unguarded(httpx.AsyncBaseTransport):

@@ -11,7 +11,7 @@ import pytest
 from iiif_server.errors import NoSpaceForOriginalError
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.telemetry.events import FetchFailed
-from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
+from support.apps import Server, assert_problem, fetch_options, picture, running_app, settings_below
 from support.disks import SmallDisk, small_disk
 from support.upstream import Upstream, running_upstream, send, unbounded, validated
 
@@ -40,7 +40,7 @@ def files_below(folder: Path) -> list[Path]:
 
 @asynccontextmanager
 async def fetcher_on(disk: SmallDisk, fetches: int = 1) -> AsyncIterator[Fetcher]:
-    fetcher = Fetcher(fetching(), fetches, disk.folder / ".incoming", min_free=MIN_FREE)
+    fetcher = Fetcher(fetch_options(), fetches, disk.folder / ".incoming", min_free=MIN_FREE)
     yield fetcher
     await fetcher.close()
 
@@ -100,11 +100,11 @@ async def test_no_upstream_is_asked_for_what_there_is_no_space_for(
         for _ in range(3):
             with pytest.raises(NoSpaceForOriginalError):
                 await fetcher.fetch(f"{upstream.base}/x", disk.folder / "x", lambda _: True)
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 async def test_background_tasks_that_have_ended_take_no_memory(tmp_path: Path) -> None:
-    fetcher = Fetcher(fetching(), 1, tmp_path)
+    fetcher = Fetcher(fetch_options(), 1, tmp_path)
 
     async def work(number: int) -> int:
         if number % 2:
@@ -121,7 +121,7 @@ async def test_background_tasks_that_have_ended_take_no_memory(tmp_path: Path) -
 def server_settings(disk: SmallDisk, upstream: Upstream, **fetch: float) -> object:
     return settings_below(
         disk.folder,
-        fetch=fetching(**fetch),
+        fetch=fetch_options(**fetch),
         cache={"min_free": MIN_FREE},
         types={"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}},
     )
@@ -137,7 +137,7 @@ async def test_a_refusal_says_why_to_clients_and_to_operators(
         response = await server.get("/web:after/info.json")
         assert_problem(response, 503, "too little free disk space")
         assert int(response.headers["retry-after"]) > 0
-        reason = server.seen(FetchFailed)[-1].reason
+        reason = server.events_of(FetchFailed)[-1].reason
         assert "cache.min_free" in reason
         assert f"{disk.free // 1_000_000:,}" in reason
         await assert_served(server, "before")  # what is there is served
@@ -153,14 +153,14 @@ async def test_a_changed_original_that_has_no_room_leaves_the_former_one_in_use(
     async with running_app(settings) as server:  # type: ignore[arg-type]
         await assert_served(server, "x")
         disk.fill(leave=MIN_FREE - 100_000)
-        before = len(upstream.asked)
+        before = len(upstream.requests)
         await assert_served(server, "x")  # 304: that needs no space
-        assert len(upstream.asked) > before
-        assert server.seen(FetchFailed) == []
+        assert len(upstream.requests) > before
+        assert server.events_of(FetchFailed) == []
         upstream.otherwise = validated(OTHER, ETag='"2"')
         await assert_served(server, "x")
-        assert "cache.min_free" in server.seen(FetchFailed)[-1].reason
-        assert os.stat(server.original("web", "x")).st_size == len(PICTURE)  # noqa: PTH116
+        assert "cache.min_free" in server.events_of(FetchFailed)[-1].reason
+        assert os.stat(server.original_path("web", "x")).st_size == len(PICTURE)  # noqa: PTH116
 
 
 async def assert_served(server: Server, name: str) -> None:

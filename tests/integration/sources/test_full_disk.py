@@ -15,7 +15,7 @@ from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.web import WebOptions, WebSource
 from iiif_server.telemetry.events import Event
-from support.apps import Process, fetching, picture, running_process
+from support.apps import Process, fetch_options, picture, running_process
 from support.upstream import Upstream, running_upstream, send, validated
 
 PICTURE, OTHER = picture(900, 700), picture(800, 600)
@@ -112,7 +112,7 @@ def files_below(folder: Path) -> list[Path]:
 async def source_of(root: Path, upstream: Upstream) -> AsyncIterator[WebSource]:
     """A type whose folder is below `root`, though it may be that nothing can be there."""
     events: list[Event] = []
-    fetcher = Fetcher(fetching(), 1, root / ".incoming")
+    fetcher = Fetcher(fetch_options(), 1, root / ".incoming")
     web = WebOptions(source="web", url=f"{upstream.base}/{{name}}")
     yield WebSource(SourceContext("web", root / "web", fetcher, events.append), web)
     await fetcher.close()
@@ -146,7 +146,7 @@ async def test_a_disk_that_cannot_be_read_is_no_crash(tmp_path: Path, upstream: 
         folder /= "deep" * 50
     async with source_of(folder, upstream) as source:
         assert "disk" in await refused(source)
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 async def test_a_type_folder_in_a_loop_of_links_is_no_crash(

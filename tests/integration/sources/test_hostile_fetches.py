@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from pydantic import ByteSize
 
-from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
+from support.apps import Server, assert_problem, fetch_options, picture, running_app, settings_below
 from support.upstream import (
     Reply,
     Upstream,
@@ -64,7 +64,9 @@ async def fetching_server(
         "web": {"source": "web", "url": f"{upstream.base}/{{name}}"},
         "secure": {"source": "web", "url": f"https://127.0.0.1:{upstream.port}/{{name}}"},
     }
-    async with running_app(settings_below(root, fetch=fetching(**options), types=types)) as server:
+    async with running_app(
+        settings_below(root, fetch=fetch_options(**options), types=types)
+    ) as server:
         yield server
 
 
@@ -191,7 +193,7 @@ async def test_what_has_no_end_is_cut_short(
     server: Server, upstream: Upstream, reply: Reply, code: int, words: str
 ) -> None:
     await refused(server, upstream, reply, code, words)
-    assert upstream.poured < 20 * MEGABYTE  # most of it in the buffers of the two sockets
+    assert upstream.sent_endlessly < 20 * MEGABYTE  # most of it in the buffers of the two sockets
 
 
 async def test_others_are_served_while_an_upstream_pours_out_what_it_can(
@@ -378,7 +380,7 @@ async def test_what_is_no_image_is_refused_whatever_it_is_called(
 async def test_what_is_only_odd_is_taken(server: Server, upstream: Upstream, reply: Reply) -> None:
     upstream.replies["/odd"] = reply
     assert (await server.get("/web:odd/info.json")).status_code == 200
-    assert server.original("web", "odd").read_bytes() == PICTURE
+    assert server.original_path("web", "odd").read_bytes() == PICTURE
     server.remove("web", "odd")
 
 
@@ -401,7 +403,7 @@ async def test_what_promises_less_than_an_image_is_is_no_image_to_anyone(
     upstream.replies["/half"] = raw(sized(half))
     response = await server.get("/web:half/full/100,/0/default.jpg")
     assert_problem(response, 422)
-    assert server.original("web", "half").read_bytes() == PICTURE[:half]  # as was promised
+    assert server.original_path("web", "half").read_bytes() == PICTURE[:half]  # as was promised
     server.remove("web", "half")
 
 

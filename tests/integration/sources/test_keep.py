@@ -18,11 +18,11 @@ from iiif_server.telemetry.events import FetchFailed, Rendered
 from support.apps import (
     Server,
     assert_problem,
-    fetching,
-    no_longer_trusted,
+    fetch_options,
     picture,
     running_app,
     settings_below,
+    sleep_until_revalidated,
     web_settings,
 )
 from support.disks import small_disk
@@ -168,14 +168,14 @@ async def test_what_is_in_use_is_not_evicted_by_another_process_either(
     async with running_app(web_settings(tmp_path, upstream.base, keep_bytes=SIZE)) as server:
         assert await view(server, 0) == 200
         with subprocess.Popen(  # noqa: ASYNC220 - it answers at once
-            [sys.executable, "-c", HOLD, str(server.original("web", "0"))],
+            [sys.executable, "-c", HOLD, str(server.original_path("web", "0"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         ) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == b"True\n"
             assert_problem(await server.get("/web:1/info.json"), 503, "space")
-            assert "keep_bytes" in server.seen(FetchFailed)[-1].reason
+            assert "keep_bytes" in server.events_of(FetchFailed)[-1].reason
             assert stored(server) == ["0"]
             holder.communicate()
         assert await view(server, 1) == 200
@@ -232,12 +232,12 @@ async def test_derivatives_of_an_evicted_original_are_valid_when_it_is_back(
         first = await server.get(path)
         assert await view(server, 1) == 200
         assert stored(server) == ["1"]
-        await no_longer_trusted()
-        rendered = len(server.seen(Rendered))
+        await sleep_until_revalidated()
+        rendered = len(server.events_of(Rendered))
         again = await server.get(path)
         assert (again.status_code, again.content) == (200, first.content)
         assert again.headers["etag"] == first.headers["etag"]
-        assert len(server.seen(Rendered)) == rendered
+        assert len(server.events_of(Rendered)) == rendered
         assert upstream.count("/0") == 2
 
 
@@ -283,7 +283,7 @@ async def test_free_space_is_made_by_eviction_unless_others_have_taken_it(
         chosen = settings_below(
             tmp_path,
             source_path=disk.folder,
-            fetch=fetching(keep_files=100),
+            fetch=fetch_options(keep_files=100),
             types={"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}},
             cache={"min_free": 4 * megabyte},
         )

@@ -23,7 +23,7 @@ from iiif_server.telemetry.events import (
     LookupTableRead,
     SourceFailed,
 )
-from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
+from support.apps import Server, assert_problem, fetch_options, picture, running_app, settings_below
 from support.upstream import compressed, delayed, redirect, running_upstream, send, status
 
 MINE = {"authorization": "Bearer mine"}
@@ -39,7 +39,7 @@ async def serving(
     """The type `t`, which looks up, over the internal type `files` and others."""
     others = {"files": {"source": "disk", "access": "internal"}, **(others or {})}
     one = {"source": "lookup", "types": list(others), "missing_ttl": 0, "failure_ttl": 0, **lookup}
-    settings = settings_below(root, fetch=fetching(), types={"t": one, **others})
+    settings = settings_below(root, fetch=fetch_options(), types={"t": one, **others})
     async with running_app(settings) as server:
         server.put("files", "a.jpg", picture())
         server.put("files", "deep/b.jpg", picture(90, 60))
@@ -110,7 +110,7 @@ class TestTable:
             assert await size(server, "8") == (200, 150)
             assert await size(server, "1") == (200, 150)
             assert [await size(server, str(n)) for n in range(2, 8)] == [404] * 6
-            (told,) = server.seen(LookupRowsMalformed)
+            (told,) = server.events_of(LookupRowsMalformed)
         assert told.number == 8
         for line, words in {
             3: "2 columns",
@@ -134,7 +134,7 @@ class TestTable:
         table.write_text('[1]\n{"id": "1", "path": "a.jpg"}\n{"id": \n' + "[" * 60_000 + "\n")
         async with serving(tmp_path, table=table) as server:
             assert await size(server, "1") == (200, 150)
-            (told,) = server.seen(LookupRowsMalformed)
+            (told,) = server.events_of(LookupRowsMalformed)
         assert told.examples == "line 1 is not an object; line 3 is not JSON; line 4 is not JSON"
 
     @pytest.mark.parametrize(
@@ -169,13 +169,13 @@ class TestTable:
                 server.services.images._images.clear()  # as a second later
 
             await changed(half)
-            assert reason in server.seen(LookupTableKept)[-1].reason
+            assert reason in server.events_of(LookupTableKept)[-1].reason
             assert await size(server, "1") == (200, 150)
             assert await size(server, "2") == 404
             await changed(b"id,path\n2,deep/b.jpg\n")
             assert await size(server, "2") == (90, 60)
             assert await size(server, "1") == 404
-            assert [told.rows for told in server.seen(LookupTableRead)] == [1, 1]
+            assert [told.rows for told in server.events_of(LookupTableRead)] == [1, 1]
 
     async def test_a_table_that_has_just_changed_is_left_alone_for_a_second(
         self, tmp_path: Path
@@ -224,14 +224,14 @@ class TestContainment:
                 (folder / name).write_bytes(picture())
             (folder / "files" / "link.jpg").symlink_to(folder / "secret.jpg")
             assert_problem(await server.get("/t:1/info.json"), 404)
-            assert not path.startswith("/etc") or server.seen(SourceFailed)
+            assert not path.startswith("/etc") or server.events_of(SourceFailed)
 
     async def test_a_url_for_a_type_on_disk_is_told(self, tmp_path: Path) -> None:
         table = tmp_path / "t.csv"
         table.write_text("id,url\n1,https://example.org/a.jpg\n")
         async with serving(tmp_path, table=table) as server:
             assert_problem(await server.get("/t:1/info.json"), 404)
-            (event,) = server.seen(SourceFailed)
+            (event,) = server.events_of(SourceFailed)
             assert event.reason == "a lookup gives this URL to a type on disk"
             assert event.path == "https://example.org/a.jpg"
 
@@ -246,7 +246,7 @@ class TestContainment:
             )
             async with serving(tmp_path, {"web": trusted}, table=table) as server:
                 assert [await size(server, n) for n in "1234"] == [(200, 150), 400, 404, 502]
-                assert "'secret'" in server.seen(LookupFailed)[-1].reason
+                assert "'secret'" in server.events_of(LookupFailed)[-1].reason
             assert upstream.targets() == ["/open/1.jpg"]
 
     async def test_what_headers_of_an_answer_fetch_is_had_by_the_lookup_only(
@@ -369,7 +369,7 @@ class TestService:
                 assert await size(server, "a/ü.tif") == (200, 150)
                 assert await size(server, "..") == 404
             assert service.targets() == ["/look/a%2F%C3%BC.tif?id=a%2F%C3%BC.tif"]
-            assert service.asked[0].headers["Authorization"] == "Bearer hush"
+            assert service.requests[0].headers["Authorization"] == "Bearer hush"
 
     @pytest.mark.parametrize(
         ("reply", "code", "reason"),
@@ -401,7 +401,7 @@ class TestService:
             seconds = 0.5 if code == 504 else 30  # a busy machine answers late
             async with serving(tmp_path, url=url, lookup_timeout=seconds) as server:
                 assert_problem(await server.get("/t:1/info.json"), code)
-                told = [event.reason for event in server.seen(LookupFailed)]
+                told = [event.reason for event in server.events_of(LookupFailed)]
                 assert bool(told) == (code != 404)
                 assert reason in "".join(told)
                 assert "hush" not in "".join(told)
@@ -458,7 +458,7 @@ class TestDatabase:
     ) -> None:
         async with serving(tmp_path, sql=sql, database=database) as server:
             assert_problem(await server.get("/t:1/info.json"), 502)
-            assert reason in server.seen(LookupFailed)[0].reason
+            assert reason in server.events_of(LookupFailed)[0].reason
 
     async def test_nothing_is_written(self, tmp_path: Path, database: str) -> None:
         sql = "DELETE FROM images WHERE id = :name RETURNING path"

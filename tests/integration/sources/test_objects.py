@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support.apps import fetching, picture, running_app, settings_below
+from support.apps import fetch_options, picture, running_app, settings_below
 from support.upstream import running_upstream, send
 
 PICTURE = picture()
@@ -21,7 +21,7 @@ async def test_an_unusual_entity_tag_is_no_failure(tmp_path: Path, tag: str) -> 
             "endpoint": upstream.base,
             "anonymous": True,
         }
-        settings = settings_below(tmp_path, types={"s3": bucket}, fetch=fetching())
+        settings = settings_below(tmp_path, types={"s3": bucket}, fetch=fetch_options())
         async with running_app(settings) as server:
             assert (await server.get("/s3:a.jpg/info.json")).status_code == 200
-            assert server.original("s3", "a.jpg").read_bytes() == PICTURE
+            assert server.original_path("s3", "a.jpg").read_bytes() == PICTURE

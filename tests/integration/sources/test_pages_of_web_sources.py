@@ -43,7 +43,7 @@ async def test_web(upstream: Upstream, tmp_path: Path) -> None:
     async with running_app(settings) as server:
         response = await server.get("/photographs:2024%2Fbanana/info.json")
     assert response.status_code == 200
-    assert upstream.asked[0].headers["Authorization"] == f"Bearer {TOKEN}"
+    assert upstream.requests[0].headers["Authorization"] == f"Bearer {TOKEN}"
 
 
 async def test_trusted_web(upstream: Upstream, tmp_path: Path) -> None:
@@ -55,5 +55,5 @@ async def test_trusted_web(upstream: Upstream, tmp_path: Path) -> None:
         elsewhere = quote(f"{upstream.base}/elsewhere.jpg", safe="")
         response = await server.get_raw(f"/{elsewhere}/info.json".encode())
         assert response.status_code == 400
-    (asked,) = upstream.asked
+    (asked,) = upstream.requests
     assert asked.headers["Authorization"] == f"Bearer {TOKEN}"

@@ -25,7 +25,7 @@ from iiif_server.sources.sparse_file import FOLDER, RECORD, SparseFile
 from iiif_server.sources.web import WebOptions, WebSource
 from iiif_server.telemetry.events import Event, FetchFailed, OriginalMissing
 from support import pictures
-from support.apps import fetching
+from support.apps import fetch_options
 from support.upstream import (
     Reply,
     Upstream,
@@ -86,7 +86,7 @@ class Type:
 
 @asynccontextmanager
 async def web(folder: Path, upstream: Upstream, **options: object) -> AsyncIterator[Type]:
-    fetcher = Fetcher(fetching(**options), 4, folder / "incoming")
+    fetcher = Fetcher(fetch_options(**options), 4, folder / "incoming")
     events: list[Event] = []
     context = SourceContext("web", folder / "web", fetcher, events.append)
     settings = WebOptions(source="web", url=f"{upstream.base}/{{name}}")
@@ -97,7 +97,7 @@ async def web(folder: Path, upstream: Upstream, **options: object) -> AsyncItera
 
 
 def ranges(upstream: Upstream) -> list[str | None]:
-    return [asked.headers["Range"] for asked in upstream.asked]
+    return [asked.headers["Range"] for asked in upstream.requests]
 
 
 async def test_only_what_is_needed_is_requested_of_the_version_that_was_seen(
@@ -108,7 +108,7 @@ async def test_only_what_is_needed_is_requested_of_the_version_that_was_seen(
         assert await type_.read(*PART) == DATA[slice(*PART)]
         assert await type_.read(0, 100) == DATA[:100]
     assert ranges(upstream) == [f"bytes=0-{FIRST_BYTES - 1}", f"bytes={PART[0]}-{PART[1] - 1}"]
-    assert [asked.headers["If-Match"] for asked in upstream.asked] == [None, '"one"']
+    assert [asked.headers["If-Match"] for asked in upstream.requests] == [None, '"one"']
 
 
 async def test_the_same_bytes_are_requested_once_for_all(
@@ -119,7 +119,7 @@ async def test_the_same_bytes_are_requested_once_for_all(
         found = await asyncio.gather(*(type_.read(*part) for part in halves))
         assert found == [DATA[slice(*part)] for part in halves]
     # The second lacks three thousand bytes of the first.
-    assert len(upstream.asked) <= 3
+    assert len(upstream.requests) <= 3
     assert sum(_length(text) for text in ranges(upstream)[1:]) == PART[1] - PART[0]
 
 
@@ -138,7 +138,7 @@ async def test_parts_survive_a_restart(tmp_path: Path, upstream: Upstream) -> No
     for _ in range(2):
         async with web(tmp_path, upstream) as type_:
             assert await type_.read(*PART) == DATA[slice(*PART)]
-    assert len(upstream.asked) == 2
+    assert len(upstream.requests) == 2
 
 
 async def test_processes_share_what_they_have_fetched(tmp_path: Path, upstream: Upstream) -> None:
@@ -147,7 +147,7 @@ async def test_processes_share_what_they_have_fetched(tmp_path: Path, upstream: 
         await other.read(0, 10)
         await one.read(*PART)
         assert await other.read(*PART) == DATA[slice(*PART)]
-    assert len(upstream.asked) == 2
+    assert len(upstream.requests) == 2
 
 
 def lose_bytes(type_: Type) -> None:
@@ -327,7 +327,7 @@ async def test_a_failure_is_remembered_for_a_while(tmp_path: Path, upstream: Ups
         for _ in range(3):
             with pytest.raises(SourceUnavailableError):
                 await type_.read(*PART)
-    assert len(upstream.asked) == 2
+    assert len(upstream.requests) == 2
 
 
 async def test_no_more_is_fetched_than_the_limit(tmp_path: Path, upstream: Upstream) -> None:
@@ -335,7 +335,7 @@ async def test_no_more_is_fetched_than_the_limit(tmp_path: Path, upstream: Upstr
         assert await type_.read(*PART) == DATA[slice(*PART)]
         with pytest.raises(OriginalTooLargeError):
             await type_.read(0, SIZE)
-    assert len(upstream.asked) == 2
+    assert len(upstream.requests) == 2
 
 
 async def test_extents_beyond_the_end_are_cut(tmp_path: Path, upstream: Upstream) -> None:
@@ -389,7 +389,7 @@ async def test_a_file_of_the_operator_is_served_without_asking(
     (tmp_path / "web" / "x.tif").write_bytes(WHOLE)
     async with web(tmp_path, upstream) as type_, type_.source.hold("x.tif") as opened:
         assert opened.parts is None
-    assert not upstream.asked
+    assert not upstream.requests
 
 
 @pytest.mark.parametrize("limit", [{"keep_bytes": 200_000}, {"keep_files": 1}], ids=str)

@@ -22,7 +22,7 @@ from iiif_server.sources.incoming import move_to_target
 from iiif_server.sources.templates import Template
 from iiif_server.sources.web import WebOptions, WebSource
 from iiif_server.telemetry.events import Event, Fetched, FetchFailed
-from support.apps import fetching, picture, running_app, settings_below
+from support.apps import fetch_options, picture, running_app, settings_below
 from support.upstream import (
     Reply,
     Upstream,
@@ -121,7 +121,7 @@ async def museum(root: Path, upstream: Upstream, **options: Any) -> AsyncIterato
     events: list[Event] = []
     threads = options.pop("threads", StorageThreads("a test"))
     patient = {"refresh_after": 3600, "refresh_wait": AT_LAST, "failure_ttl": 60}
-    settings = fetching(**{**patient, **options})
+    settings = fetch_options(**{**patient, **options})
     fetcher = Fetcher(settings, 2, root / ".incoming")
     context = SourceContext("web", root / "web", fetcher, events.append, threads)
     web = WebOptions(source="web", url=f"{upstream.base}/{{name}}")
@@ -133,7 +133,7 @@ def conditions(upstream: Upstream, target: str = "/x") -> list[tuple[str | None,
     """By what the upstream was asked, question for question."""
     return [
         (asked.headers["If-None-Match"], asked.headers["If-Modified-Since"])
-        for asked in upstream.asked
+        for asked in upstream.requests
         if asked.target == target
     ]
 
@@ -267,7 +267,7 @@ async def test_what_an_operator_has_put_there_is_as_old_as_its_file(
         web.folder.mkdir()
         web.file.write_bytes(NEW)
         assert await web.held() == NEW
-        assert upstream.asked == []
+        assert upstream.requests == []
         os.utime(web.file, (1e9, 1e9))
         assert await web.held() == OLD
 
@@ -663,7 +663,7 @@ async def test_images_follow_the_original(tmp_path: Path, upstream: Upstream) ->
     settings = settings_below(
         tmp_path,
         types={"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}},
-        fetch=fetching(refresh_after=0.001, refresh_wait=AT_LAST),
+        fetch=fetch_options(refresh_after=0.001, refresh_wait=AT_LAST),
     )
     path = "/web:x/full/50,/0/default.jpg"
     async with running_app(settings) as server:
@@ -671,7 +671,7 @@ async def test_images_follow_the_original(tmp_path: Path, upstream: Upstream) ->
         again = await server.get(path)
         assert first.status_code == again.status_code == 200
         assert first.headers["etag"] == again.headers["etag"]
-        assert len(server.seen(Fetched)) == 1
+        assert len(server.events_of(Fetched)) == 1
         upstream.replies["/x"] = validated(NEW, ETag='"new"')
         changed = await server.get(path)
         assert changed.headers["etag"] != first.headers["etag"]

@@ -24,7 +24,7 @@ from iiif_server.formats.tiff_tables import read_tile_tables
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.sources.opening import OpenedFile, error_of, open_file, open_in_folder
 from iiif_server.telemetry.events import SourceFailed
-from support.apps import Server, no_longer_trusted, opened, running_app, settings_below
+from support.apps import Server, decode_image, running_app, settings_below, sleep_until_revalidated
 
 SIZE = 5000
 OWN, SECRET = (0, 0, 250), (250, 0, 0)
@@ -133,7 +133,7 @@ async def asked(server: Server) -> list[int]:
         answer = await server.get(f"/disk:a/pic/{path}")
         codes.append(answer.status_code)
         if answer.status_code == 200 and not path.endswith("json"):
-            pixel = opened(answer).convert("RGB").tobytes()[:3]
+            pixel = decode_image(answer).convert("RGB").tobytes()[:3]
             assert pixel[2] > pixel[0], f"{path} shows the secret"
     return codes
 
@@ -160,9 +160,9 @@ async def test_a_swap_between_requests_is_noticed(
         assert await asked(server) == [200, 200, 200]
         swap(attack)
         await asked(server)  # what is remembered may be answered, and nothing else
-        await no_longer_trusted()
+        await sleep_until_revalidated()
         assert await asked(server) == [404, 404, 404]
-        failures = server.seen(SourceFailed)
+        failures = server.events_of(SourceFailed)
         assert {told.path for told in failures} == {str(attack.original)}
         for told in failures:
             assert "outside of its folder" in told.reason
@@ -180,9 +180,9 @@ async def test_a_link_out_of_the_folder_is_logged_once_a_request(
         if known:
             assert await asked(server) == [200, 200, 200]
         swap(attack)
-        await no_longer_trusted()
+        await sleep_until_revalidated()
         assert (await server.get(f"/disk:a/pic/{path}")).status_code == 404
-        (told,) = server.seen(SourceFailed)
+        (told,) = server.events_of(SourceFailed)
         assert (told.identifier, told.path) == ("disk:a/pic", str(attack.original))
         assert f"link to {attack.secret}, outside" in told.reason
 

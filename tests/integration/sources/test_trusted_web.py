@@ -12,8 +12,8 @@ from iiif_server.settings import load_settings
 from support.apps import (
     Server,
     assert_problem,
-    encoded,
-    fetching,
+    base64_identifier,
+    fetch_options,
     picture,
     running_app,
     settings_below,
@@ -38,7 +38,7 @@ async def server(
 ) -> AsyncIterator[Server]:
     settings = settings_below(
         tmp_path_factory.mktemp("trusted"),
-        fetch=fetching(),
+        fetch=fetch_options(),
         types={
             # As people write them: dots are not escaped, and no end is marked.
             "trusted": {"source": "trusted_web", "regex": f"{upstream.base}/open/[^?]+"},
@@ -53,32 +53,32 @@ async def server(
 async def test_an_original_is_fetched_once_and_kept_under_its_encoded_name(
     server: Server, upstream: Upstream
 ) -> None:
-    name = encoded(f"{upstream.base}/open/banana")
+    name = base64_identifier(f"{upstream.base}/open/banana")
     for _ in range(2):
         assert (await server.get(f"/trusted:{name}/info.json")).status_code == 200
         response = await server.get(f"/trusted:{name}/full/50,/0/default.jpg")
         assert response.status_code == 200
     assert upstream.count("/open/banana") == 1
-    assert server.original("trusted", name).read_bytes() == PICTURE
+    assert server.original_path("trusted", name).read_bytes() == PICTURE
 
 
 @pytest.mark.parametrize("path", ["/open/1", "/open/12", "/open/123"])
 async def test_padded_and_unpadded_names_are_one_original(
     server: Server, upstream: Upstream, path: str
 ) -> None:
-    name = encoded(upstream.base + path)
+    name = base64_identifier(upstream.base + path)
     spellings = [name.rstrip("="), name, name.replace("=", "%3D")]
     responses = await asyncio.gather(
         *(server.get(f"/trusted:{spelling}/info.json") for spelling in spellings)
     )
     assert [response.status_code for response in responses] == [200, 200, 200]
     assert upstream.count(path) == 1
-    kept = [item.name for item in server.original("trusted", "").iterdir()]
+    kept = [item.name for item in server.original_path("trusted", "").iterdir()]
     assert [item for item in kept if item.rstrip("=") == name.rstrip("=")] == [name]
 
 
 async def test_the_id_keeps_the_spelling_of_the_request(server: Server, upstream: Upstream) -> None:
-    name = encoded(f"{upstream.base}/open/12")
+    name = base64_identifier(f"{upstream.base}/open/12")
     for spelling in (name, name.rstrip("=")):
         information = (await server.get(f"/trusted:{spelling}/info.json")).json()
         assert information["id"] == f"http://test/trusted:{spelling}"
@@ -86,18 +86,18 @@ async def test_the_id_keeps_the_spelling_of_the_request(server: Server, upstream
 
 async def test_a_long_url_is_kept_under_a_digest(server: Server, upstream: Upstream) -> None:
     path = f"/open/{'long' * 100}"
-    name = encoded(upstream.base + path)
+    name = base64_identifier(upstream.base + path)
     for _ in range(2):
         assert (await server.get(f"/trusted:{name}/info.json")).status_code == 200
     assert upstream.count(path) == 1
     digest = sha256(name.encode()).hexdigest()
-    assert server.original("trusted", f".hashed/{digest}").read_bytes() == PICTURE
+    assert server.original_path("trusted", f".hashed/{digest}").read_bytes() == PICTURE
 
 
 async def test_a_url_with_query_and_other_letters_is_asked_for_as_it_is(
     server: Server, upstream: Upstream
 ) -> None:
-    name = encoded(f"{upstream.base}/open/ü?size=9&q=a%2Fb")
+    name = base64_identifier(f"{upstream.base}/open/ü?size=9&q=a%2Fb")
     assert (await server.get(f"/any:{name}/info.json")).status_code == 200
     assert upstream.count("/open/%C3%BC?size=9&q=a%2Fb") == 1
 
@@ -135,10 +135,12 @@ def untrusted(base: str) -> dict[str, str]:
 async def test_a_url_that_only_looks_trusted_is_refused(
     server: Server, upstream: Upstream, trick: str
 ) -> None:
-    before = len(upstream.asked)
-    response = await server.get(f"/trusted:{encoded(untrusted(upstream.base)[trick])}/info.json")
+    before = len(upstream.requests)
+    response = await server.get(
+        f"/trusted:{base64_identifier(untrusted(upstream.base)[trick])}/info.json"
+    )
     assert_problem(response, 400, "trust")
-    assert len(upstream.asked) == before
+    assert len(upstream.requests) == before
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ async def test_a_url_that_only_looks_trusted_is_refused(
 async def test_what_is_no_plain_web_address_is_refused_whatever_the_regex(
     server: Server, url: str
 ) -> None:
-    assert_problem(await server.get(f"/any:{encoded(url)}/info.json"), 400, "trust")
+    assert_problem(await server.get(f"/any:{base64_identifier(url)}/info.json"), 400, "trust")
 
 
 @pytest.mark.parametrize(
@@ -177,8 +179,8 @@ async def test_what_is_no_plain_web_address_is_refused_whatever_the_regex(
         "ab=cd",
         "====",
         "http:%2F%2Fexample.com%2Fx",
-        encoded(b"http://example.com/\xff\xfe"),
-        encoded(b"\x80"),
+        base64_identifier(b"http://example.com/\xff\xfe"),
+        base64_identifier(b"\x80"),
     ],
 )
 async def test_what_is_no_url_in_base_64_is_refused(server: Server, name: str) -> None:
@@ -195,13 +197,13 @@ async def test_a_redirect_must_match_in_full_as_well(server: Server, upstream: U
     upstream.replies["/open/user"] = redirect(
         upstream.base.replace("//", "//me@") + "/open/target.jpg"
     )
-    good = await server.get(f"/trusted:{encoded(upstream.base + '/open/good')}/info.json")
+    good = await server.get(f"/trusted:{base64_identifier(upstream.base + '/open/good')}/info.json")
     assert good.status_code == 200
     for name in ("bad", "query", "climb", "encoded", "user"):
         url = f"{upstream.base}/open/{name}"
-        response = await server.get(f"/trusted:{encoded(url)}/info.json")
+        response = await server.get(f"/trusted:{base64_identifier(url)}/info.json")
         assert_problem(response, 502, "not trusted")
-        assert not server.original("trusted", encoded(url)).exists()
+        assert not server.original_path("trusted", base64_identifier(url)).exists()
     assert [target for target in upstream.targets() if "closed" in target or "more" in target] == []
 
 
@@ -210,16 +212,16 @@ async def test_a_redirect_to_another_port_must_match_as_well(
 ) -> None:
     with running_upstream() as other:
         upstream.replies["/open/port"] = redirect(f"{other.base}/open/x")
-        name = encoded(f"{upstream.base}/open/port")
+        name = base64_identifier(f"{upstream.base}/open/port")
         assert_problem(await server.get(f"/trusted:{name}/info.json"), 502, "not trusted")
-        assert other.asked == []
+        assert other.requests == []
 
 
 async def test_errors_of_the_upstream_do_not_show_what_the_name_hides(
     server: Server, upstream: Upstream
 ) -> None:
     upstream.replies["/open/secret"] = status(500)
-    name = encoded(f"{upstream.base}/open/secret")
+    name = base64_identifier(f"{upstream.base}/open/secret")
     sentence = assert_problem(await server.get(f"/trusted:{name}/info.json"), 502)
     assert "secret" not in sentence
     assert "upstream says no" not in sentence
@@ -229,7 +231,7 @@ async def test_many_requests_in_both_spellings_cause_one_fetch(
     server: Server, upstream: Upstream
 ) -> None:
     upstream.replies["/open/crowd1"] = delayed(0.1, send(PICTURE))
-    name = encoded(f"{upstream.base}/open/crowd1")
+    name = base64_identifier(f"{upstream.base}/open/crowd1")
     assert name.endswith("=")
     paths = [f"/trusted:{spelling}/info.json" for spelling in (name, name.rstrip("="))] * 10
     responses = await asyncio.gather(*(server.get(path) for path in paths))
@@ -246,8 +248,10 @@ async def test_the_seeds_example_works_as_it_is_written(upstream: Upstream, tmp_
     )
     url = f"{upstream.base}/tests/test.jpg"
     async with running_app(load_settings(config)) as server:
-        assert (await server.get(f"/project3:{encoded(url)}/info.json")).status_code == 200
-        assert server.original("project3", encoded(url)).read_bytes() == PICTURE
+        assert (
+            await server.get(f"/project3:{base64_identifier(url)}/info.json")
+        ).status_code == 200
+        assert server.original_path("project3", base64_identifier(url)).read_bytes() == PICTURE
         assert_problem(await server.get("/project3:banana/info.json"), 400)
 
 
@@ -255,19 +259,24 @@ async def test_urls_that_differ_in_their_fragment_are_one_original(
     server: Server, upstream: Upstream
 ) -> None:
     """It is never sent: each spelling would be the same file again."""
-    other = encoded(f"{upstream.base}/other.jpg")  # the folder of the type exists after it
+    other = base64_identifier(
+        f"{upstream.base}/other.jpg"
+    )  # the folder of the type exists after it
     assert (await server.get(f"/any:{other}/info.json")).status_code == 200
-    before = {path.name for path in server.original("any", "").iterdir()}
-    names = [encoded(f"{upstream.base}/one.jpg{end}") for end in ("#1", "#2", "", "#", "#a?b/../c")]
+    before = {path.name for path in server.original_path("any", "").iterdir()}
+    names = [
+        base64_identifier(f"{upstream.base}/one.jpg{end}")
+        for end in ("#1", "#2", "", "#", "#a?b/../c")
+    ]
     for name in names:
         assert (await server.get(f"/any:{name}/info.json")).status_code == 200
     assert upstream.count("/one.jpg") == 1
-    after = {path.name for path in server.original("any", "").iterdir()}
+    after = {path.name for path in server.original_path("any", "").iterdir()}
     assert after - before - {".provenance"} == {names[2]}
 
 
 async def test_a_fragment_makes_no_url_trusted(server: Server, upstream: Upstream) -> None:
     for url in (f"{upstream.base}/closed/x#{upstream.base}/open/x", f"{upstream.base}/open/#x"):
-        response = await server.get(f"/trusted:{encoded(url)}/info.json")
+        response = await server.get(f"/trusted:{base64_identifier(url)}/info.json")
         assert_problem(response, 400, "trusts")
     assert upstream.count("/closed/x") == upstream.count("/open/") == 0

@@ -15,7 +15,7 @@ import pytest
 from iiif_server.sources.unreadable import find_unreadable
 from support.apps import picture
 from support.privileges import unprivileged
-from support.servers import TRUST, inherited, running_server
+from support.servers import TRUST, running_server, server_environment
 
 USER = f"{pwd.getpwuid(os.geteuid()).pw_name} (uid {os.geteuid()})"
 ADVICE = "permission denied (EACCES); permit this user to read files and to enter folders"
@@ -44,7 +44,7 @@ def checked(folder: Path, types: str = "[types.disk]\nsource = 'disk'\n") -> tup
     )
     done = subprocess.run(
         [*unprivileged(), sys.executable, "-m", "iiif_server", "check", "--config", str(config)],
-        env=inherited(),
+        env=server_environment(),
         capture_output=True,
         text=True,
         check=False,

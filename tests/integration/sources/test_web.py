@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
-from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
+from support.apps import Server, assert_problem, fetch_options, picture, running_app, settings_below
 from support.upstream import Upstream, delayed, running_upstream, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -35,7 +35,7 @@ async def server(
     settings = settings_below(
         tmp_path_factory.mktemp("web"),
         max_http_fetches=MAX_FETCHES,
-        fetch=fetching(),
+        fetch=fetch_options(),
         types={
             "path": {"source": "web", "url": f"{upstream.base}/images/{{name}}.jpg"},
             "query": {"source": "web", "url": f"{upstream.base}/image?a=1&id={{name}}&b=2"},
@@ -63,7 +63,7 @@ async def test_an_original_is_fetched_once_and_kept_under_its_name(
         await information(server, "path:banana")
         assert (await server.get("/path:banana/full/50,/0/default.jpg")).status_code == 200
     assert upstream.count("/images/banana.jpg") == 1
-    assert server.original("path", "banana").read_bytes() == PICTURE
+    assert server.original_path("path", "banana").read_bytes() == PICTURE
 
 
 async def test_what_is_kept_already_is_never_fetched(server: Server, upstream: Upstream) -> None:
@@ -121,7 +121,7 @@ async def test_a_fetch_that_nobody_waits_for_leaves_nothing_and_is_started_anew(
     asking.cancel()
     await asyncio.wait([asking])
     await asyncio.sleep(0.05)
-    assert not server.original("slow", "left").exists()
+    assert not server.original_path("slow", "left").exists()
     assert not [*server.settings.source_path.glob(".incoming/*")]
     await information(server, "slow:left")
     assert upstream.count("/slow/left") == 2
@@ -148,7 +148,7 @@ async def test_a_name_in_the_path_is_encoded_and_kept_as_it_is(
 ) -> None:
     await information(server, f"path:{quote(name, safe='')}")
     assert upstream.count(f"/images/{quote(name, safe='/')}.jpg") == 1
-    assert server.original("path", name).read_bytes() == PICTURE
+    assert server.original_path("path", name).read_bytes() == PICTURE
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "%2e%2e"])
@@ -157,7 +157,7 @@ async def test_a_name_in_the_query_is_encoded_slashes_and_all(
 ) -> None:
     await information(server, f"query:{quote(name, safe='')}")
     assert upstream.count(f"/image?a=1&id={quote(name, safe='')}&b=2") == 1
-    assert server.original("query", name).read_bytes() == PICTURE
+    assert server.original_path("query", name).read_bytes() == PICTURE
 
 
 async def test_a_name_in_path_and_query_is_encoded_for_each(
@@ -169,7 +169,7 @@ async def test_a_name_in_path_and_query_is_encoded_for_each(
 
 def hashed(server: Server, type_: str, name: str) -> Path:
     """Where an original is kept whose name can be no path."""
-    return server.original(type_, f".hashed/{sha256(name.encode()).hexdigest()}")
+    return server.original_path(type_, f".hashed/{sha256(name.encode()).hexdigest()}")
 
 
 @pytest.mark.parametrize(
@@ -208,20 +208,20 @@ async def test_a_name_below_another_name_is_kept_beside_it(
 async def test_a_name_that_climbs_out_of_the_path_is_not_asked_for(
     server: Server, upstream: Upstream, type_: str, name: str
 ) -> None:
-    before = len(upstream.asked)
+    before = len(upstream.requests)
     response = await server.get_raw(f"/{type_}:{name}/info.json".encode())
     assert_problem(response, 404)
-    assert len(upstream.asked) == before
+    assert len(upstream.requests) == before
 
 
 @pytest.mark.parametrize("name", ["../other/secret", "..", "a/../../b", "..\\x", "%2e%2e/x"])
 async def test_a_name_does_not_climb_in_the_query_either(
     server: Server, upstream: Upstream, name: str
 ) -> None:
-    before = len(upstream.asked)
+    before = len(upstream.requests)
     response = await server.get_raw(f"/query:{quote(name, safe='')}/info.json".encode())
     assert_problem(response, 404)
-    assert len(upstream.asked) == before
+    assert len(upstream.requests) == before
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "//x/"])
@@ -249,14 +249,14 @@ async def test_cookies_of_one_answer_are_not_sent_with_the_next_request(
     upstream.replies["/other/biscuit"] = send(PICTURE, Set_Cookie="session=secret; Path=/")
     await information(server, "other:biscuit")
     await information(server, "other:after-biscuit")
-    assert [item.headers["Cookie"] for item in upstream.asked if item.headers["Cookie"]] == []
+    assert [item.headers["Cookie"] for item in upstream.requests if item.headers["Cookie"]] == []
 
 
 async def test_the_upstream_is_told_who_asks_and_nothing_of_the_client(
     server: Server, upstream: Upstream
 ) -> None:
     await server.get("/other:polite/info.json", Cookie="mine=1", Authorization="Basic abc")
-    asked = next(item for item in upstream.asked if item.target == "/other/polite")
+    asked = next(item for item in upstream.requests if item.target == "/other/polite")
     assert asked.headers["User-Agent"].startswith("iiif-server/")
     assert asked.headers["Accept-Encoding"] == "identity"
     assert asked.headers["Cookie"] is None

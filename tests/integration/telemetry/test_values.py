@@ -85,7 +85,7 @@ async def test_the_queue_time_is_how_long_a_job_waited_for_its_worker(server: Se
     response, held, took = await answer_after_a_stop(server, "/disk:pic.jpg/full/90,/0/default.png")
     stages = timings(response)
     assert held - 0.001 <= stages["queue"] <= took
-    (rendered,) = server.seen(Rendered)
+    (rendered,) = server.events_of(Rendered)
     in_workers = sum(stages[stage] for stage in IN_WORKERS)
     # What workers measure themselves does not count as waiting.
     assert stages["queue"] + in_workers == pytest.approx(rendered.seconds, abs=0.001)
@@ -97,13 +97,13 @@ async def test_the_queue_time_is_how_long_a_job_waited_for_its_worker(server: Se
 async def test_the_build_seconds_are_how_long_a_part_of_a_pyramid_took(server: Server) -> None:
     tile = "/disk:large.jpg/128,128,128,128/128,128/0/default.jpg"
     _, held, took = await answer_after_a_stop(server, tile)
-    made = server.seen(PyramidMade)[0]
+    made = server.events_of(PyramidMade)[0]
     assert held <= made.seconds <= took
     await async_wait_until(lambda: server.services.pyramids.building == 0)
-    seconds = sum(event.seconds for event in server.seen(PyramidMade))
+    seconds = sum(event.seconds for event in server.events_of(PyramidMade))
     found = await samples(server)
     assert found["iiif_pyramid_build_duration_seconds_sum"] == pytest.approx(seconds)
-    assert found["iiif_pyramid_build_duration_seconds_count"] == len(server.seen(PyramidMade))
+    assert found["iiif_pyramid_build_duration_seconds_count"] == len(server.events_of(PyramidMade))
 
 
 async def test_renewals_are_counted_alike_in_events_metrics_and_status(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_renewals_are_counted_alike_in_events_metrics_and_status(tmp_path:
                 assert (await server.get(path)).status_code == 200
                 if server.services.image_pool.stats.renewed >= 2:
                     break
-        renewals = server.seen(WorkerRenewed)
+        renewals = server.events_of(WorkerRenewed)
         assert {(event.pool, event.reason) for event in renewals} == {("image", "jobs")}
         pools = (await server.status())["pools"]
         assert (pools["image"]["renewed"], pools["size"]["renewed"]) == (len(renewals), 0)

@@ -14,7 +14,7 @@ from iiif_server.telemetry.events import Event, WorkerRenewed
 from iiif_server.workers.admission import Capacity, Demand, Lane
 from iiif_server.workers.executor import WorkerProcess
 from support import jobs
-from support.pools import LONG, MODULES, Busy, all_gone, opened
+from support.pools import LONG, MODULES, BusyJobs, running_pool, wait_until_dead
 from support.waiting import async_wait_until
 
 BACKGROUND = Demand(Lane.BACKGROUND)
@@ -28,7 +28,7 @@ def state(pid: int) -> str:
 
 
 async def test_a_background_worker_has_a_low_priority_in_all_of_its_threads() -> None:
-    async with opened(2) as pool:
+    async with running_pool(2) as pool:
         before = set(pool.pids)
         background = await pool.run(jobs.pid, None, timeout=LONG, demand=BACKGROUND)
         assert background not in before
@@ -46,8 +46,8 @@ async def test_a_background_worker_has_a_low_priority_in_all_of_its_threads() ->
 async def test_a_background_job_is_stopped_while_a_tile_is_made_and_ends_after_it(
     tmp_path: Path,
 ) -> None:
-    async with opened(2) as pool:
-        ahead, tile = Busy(pool, tmp_path / "ahead"), Busy(pool, tmp_path / "tile")
+    async with running_pool(2) as pool:
+        ahead, tile = BusyJobs(pool, tmp_path / "ahead"), BusyJobs(pool, tmp_path / "tile")
         for busy in (ahead, tile):
             busy.folder.mkdir()
         before = set(pool.pids)
@@ -65,27 +65,27 @@ async def test_a_background_job_is_stopped_while_a_tile_is_made_and_ends_after_i
 
 
 async def test_a_pool_that_is_closed_ends_stopped_workers(tmp_path: Path) -> None:
-    async with opened(2) as pool:
-        busy = Busy(pool, tmp_path)
+    async with running_pool(2) as pool:
+        busy = BusyJobs(pool, tmp_path)
         await busy.run(BACKGROUND)
         await busy.run(Demand(Lane.TILE))
         pids = pool.pids
         await async_wait_until(lambda: any(state(pid) == "T" for pid in pids))
-    await all_gone(pids)
+    await wait_until_dead(pids)
     await asyncio.gather(*busy.tasks, return_exceptions=True)
 
 
 async def test_an_aborted_job_is_done_later_and_fails_nobody(tmp_path: Path) -> None:
     events: list[Event] = []
-    async with opened(2, capacity=Capacity(2, bytes=100), events=events) as pool:
-        ahead, full = Busy(pool, tmp_path / "ahead"), Busy(pool, tmp_path / "full")
+    async with running_pool(2, capacity=Capacity(2, bytes=100), events=events) as pool:
+        ahead, full = BusyJobs(pool, tmp_path / "ahead"), BusyJobs(pool, tmp_path / "full")
         for busy in (ahead, full):
             busy.folder.mkdir()
         before = set(pool.pids)
         await ahead.run(Demand(Lane.BACKGROUND, 60))
         (background,) = set(pool.pids) - before
         await full.run(Demand(Lane.FULL, 60))
-        await all_gone([background])
+        await wait_until_dead([background])
         assert events == [WorkerRenewed("test", "aborted")]
         await full.end()
         await ahead.end()
@@ -93,8 +93,8 @@ async def test_an_aborted_job_is_done_later_and_fails_nobody(tmp_path: Path) -> 
 
 
 async def test_somebody_who_waits_has_a_stopped_job_continued(tmp_path: Path) -> None:
-    async with opened(2) as pool:
-        tile = Busy(pool, tmp_path)
+    async with running_pool(2) as pool:
+        tile = BusyJobs(pool, tmp_path)
         marks = (tmp_path / "ahead", tmp_path / "on")
         ahead = asyncio.create_task(
             pool.run(jobs.wait_until, marks, timeout=LONG, subject="an image", demand=BACKGROUND)
@@ -158,4 +158,4 @@ async def test_a_stopped_worker_ends_with_a_server_that_is_killed() -> None:
         assert len(pids) == 2
         await async_wait_until(lambda: any(state(pid) == "T" for pid in pids))
         server.kill()
-    await all_gone(pids)
+    await wait_until_dead(pids)

@@ -36,9 +36,9 @@ from iiif_server.workers.admission import Capacity, Demand, Lane
 from iiif_server.workers.affinity import MAX_OVERTAKEN
 from iiif_server.workers.pool import Setup, WorkerPool
 from support import jobs, pictures
-from support.apps import cutting_engine
-from support.pools import LONG, MODULES, Busy, all_gone, opened
-from support.rendering import planned
+from support.apps import region_engine
+from support.pools import LONG, MODULES, BusyJobs, running_pool, wait_until_dead
+from support.rendering import plan_request
 from support.waiting import async_wait_until
 
 
@@ -84,7 +84,7 @@ async def test_what_is_told_of_a_job_is_told_of_the_request_that_wants_it() -> N
 
 
 async def test_results_come_back_to_whom_they_belong() -> None:
-    async with opened(2) as pool:
+    async with running_pool(2) as pool:
         results = await asyncio.gather(
             *(pool.run(jobs.echo_pair, ("job", n), timeout=LONG) for n in range(40))
         )
@@ -94,14 +94,14 @@ async def test_results_come_back_to_whom_they_belong() -> None:
 
 
 async def test_work_is_done_in_other_processes_by_all_of_them() -> None:
-    async with opened(2) as pool:
+    async with running_pool(2) as pool:
         seen = set(await asyncio.gather(*(pool.run(jobs.sleep, 0.1, timeout=LONG) for _ in "abcd")))
         assert seen == set(pool.pids)
         assert os.getpid() not in seen
 
 
 async def test_large_results_come_back_whole() -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         payload = np.random.default_rng(1).bytes(3_000_000)
         assert await pool.run(jobs.echo, payload, timeout=LONG) == payload
 
@@ -120,7 +120,7 @@ async def test_large_results_come_back_whole() -> None:
     ids=lambda error: type(error).__name__,
 )
 async def test_error_comes_back_with_its_type_and_harms_nobody(error: Exception) -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         before = pool.pids
         with pytest.raises(type(error)) as raised:
             await pool.run(jobs.fail, (type(error).__name__, list(error.args)), timeout=LONG)
@@ -133,7 +133,7 @@ async def test_error_comes_back_with_its_type_and_harms_nobody(error: Exception)
 async def test_error_that_no_job_may_raise_is_told_to_the_log_and_harms_nobody() -> None:
     """Its class stays unknown to the server; what it says may hold a path, so it is for the log."""
     events: list[Event] = []
-    async with opened(1, events=events) as pool:
+    async with running_pool(1, events=events) as pool:
         before = pool.pids
         with pytest.raises(WorkerFailedError) as raised:
             await pool.run(jobs.fail, ("OddError", ["odd", 7]), timeout=LONG)
@@ -148,7 +148,7 @@ async def test_error_that_no_job_may_raise_is_told_to_the_log_and_harms_nobody()
 
 
 async def test_what_cannot_be_sent_is_the_callers_error() -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         before = pool.pids
         with pytest.raises(TypeError, match="a function is no plain data"):
             await pool.run(jobs.echo, lambda: None, timeout=LONG)
@@ -160,7 +160,7 @@ async def test_what_cannot_be_sent_is_the_callers_error() -> None:
 
 
 async def test_every_worker_is_set_up_before_its_first_job(tmp_path: Path) -> None:
-    async with opened(2, Setup(jobs.leave_mark, (tmp_path,))) as pool:
+    async with running_pool(2, Setup(jobs.leave_mark, (tmp_path,))) as pool:
         assert names_in(tmp_path) == {f"ready-{pid}" for pid in pool.pids}
         with pytest.raises(WorkerDiedError):
             await pool.run(jobs.die, None, timeout=LONG)
@@ -179,19 +179,19 @@ async def test_derivative_is_made_by_a_worker(tmp_path: Path) -> None:
     pixels = pictures.photograph()
     original, target = tmp_path / "original.jpg", tmp_path / "made"
     original.write_bytes(pictures.jpeg(pixels))
-    async with opened(1, Setup(prepare_process, (4, 1))) as pool:
+    async with running_pool(1, Setup(prepare_process, (4, 1))) as pool:
         for request, engine in (
-            ("64,64,64,64/max/0/default.jpg", Engine(cutting_engine())),
+            ("64,64,64,64/max/0/default.jpg", Engine(region_engine())),
             ("60,60,64,64/max/0/default.png", Engine.RASTER),
         ):
             target.touch()
-            plan = planned(original, request, target=target)
+            plan = plan_request(original, request, target=target)
             made = await pool.run(render, plan, timeout=LONG, subject=str(original))
             assert (made.engine, made.data) == (engine, None)
             with Image.open(target) as image:
                 assert image.size == (64, 64)
         original.write_bytes(original.read_bytes()[:2000])
-        plan = planned(original, "full/max/0/default.png")
+        plan = plan_request(original, "full/max/0/default.png")
         with pytest.raises(DamagedOriginalError):
             await pool.run(render, plan, timeout=LONG)
 
@@ -201,7 +201,7 @@ async def test_derivative_is_made_by_a_worker(tmp_path: Path) -> None:
 
 async def test_deadline_ends_its_worker_and_no_other(tmp_path: Path) -> None:
     events: list[Event] = []
-    async with opened(2, events=events) as pool:
+    async with running_pool(2, events=events) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         neighbour = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
         await async_wait_until(begun.exists)
@@ -214,7 +214,7 @@ async def test_deadline_ends_its_worker_and_no_other(tmp_path: Path) -> None:
         (late,) = before - {survivor}
         assert survivor in pool.pids
         assert late not in pool.pids
-        await all_gone([late])
+        await wait_until_dead([late])
         assert events == [WorkerReplaced("test", "deadline")]
         assert await pool.run(jobs.echo, "well", timeout=LONG) == "well"
 
@@ -224,7 +224,7 @@ async def test_a_job_that_takes_more_than_one_may_take_is_refused(
     job: Callable[[object], object], tries: int
 ) -> None:
     events: list[Event] = []
-    async with opened(2, events=events) as pool:
+    async with running_pool(2, events=events) as pool:
         with pytest.raises(OriginalTooComplexError):
             await pool.run(job, None, timeout=LONG)
         assert await pool.run(jobs.echo, "well", timeout=LONG) == "well"
@@ -232,7 +232,7 @@ async def test_a_job_that_takes_more_than_one_may_take_is_refused(
 
 
 async def test_pool_of_one_recovers_from_a_deadline() -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         late = asyncio.create_task(pool.run(jobs.sleep, LONG, timeout=0.2))
         next_ = asyncio.create_task(pool.run(jobs.pid, None, timeout=LONG))
         before = pool.pids
@@ -242,7 +242,7 @@ async def test_pool_of_one_recovers_from_a_deadline() -> None:
 
 
 async def test_waiting_does_not_count_against_the_deadline(tmp_path: Path) -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         first = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
         patient = asyncio.create_task(pool.run(jobs.echo, 1, timeout=2.0))
@@ -259,7 +259,7 @@ async def test_waiting_does_not_count_against_the_deadline(tmp_path: Path) -> No
 async def test_job_that_kills_its_worker_is_tried_twice_and_no_more(tmp_path: Path) -> None:
     events: list[Event] = []
     log = tmp_path / "log"
-    async with opened(2, events=events) as pool:
+    async with running_pool(2, events=events) as pool:
         with pytest.raises(WorkerDiedError):
             await pool.run(jobs.count_and_die, log, timeout=LONG)
         pids = log.read_text().split()
@@ -270,13 +270,13 @@ async def test_job_that_kills_its_worker_is_tried_twice_and_no_more(tmp_path: Pa
 
 
 async def test_job_whose_worker_died_by_accident_is_done_after_all(tmp_path: Path) -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         before = pool.pids
         assert await pool.run(jobs.die_once, tmp_path / "mark", timeout=LONG) not in before
 
 
 async def test_deaths_harm_no_neighbour(tmp_path: Path) -> None:
-    async with opened(2) as pool:
+    async with running_pool(2) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         neighbour = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
         await async_wait_until(begun.exists)
@@ -292,11 +292,11 @@ async def test_deaths_harm_no_neighbour(tmp_path: Path) -> None:
 
 async def test_workers_killed_while_idle_cost_no_job() -> None:
     """Not even where all of them are gone: a job has not been tried before a worker has it."""
-    async with opened(3) as pool:
+    async with running_pool(3) as pool:
         before = pool.pids
         for pid in before:
             os.kill(pid, signal.SIGKILL)
-        await all_gone(before)
+        await wait_until_dead(before)
         await asyncio.sleep(0.3)  # until their executors have noticed as well
         results = await asyncio.gather(
             *(pool.run(jobs.echo, n, timeout=LONG) for n in range(6)), return_exceptions=True
@@ -307,7 +307,7 @@ async def test_workers_killed_while_idle_cost_no_job() -> None:
 
 
 async def test_ctrl_c_is_not_for_workers() -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         assert await pool.run(jobs.interrupted, None, timeout=LONG) == "alive"
         assert pool.stats.replaced == 0
 
@@ -316,7 +316,7 @@ async def test_ctrl_c_is_not_for_workers() -> None:
 
 
 async def test_job_given_up_while_it_waits_never_runs(tmp_path: Path) -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         begun, go, log = tmp_path / "begun", tmp_path / "go", tmp_path / "log"
         first = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
         await async_wait_until(begun.exists)
@@ -331,7 +331,7 @@ async def test_job_given_up_while_it_waits_never_runs(tmp_path: Path) -> None:
 
 
 async def test_job_given_up_while_it_runs_frees_its_worker_in_the_end(tmp_path: Path) -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         running = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
         await async_wait_until(begun.exists)
@@ -342,7 +342,7 @@ async def test_job_given_up_while_it_runs_frees_its_worker_in_the_end(tmp_path: 
 
 
 async def test_job_given_up_is_not_tried_again(tmp_path: Path) -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         running = asyncio.create_task(pool.run(jobs.wait_and_die, (begun, go), timeout=LONG))
         await async_wait_until(begun.exists)
@@ -363,11 +363,11 @@ TILE, BUILD, FULL = Demand(Lane.TILE), Demand(Lane.BUILD), Demand(Lane.FULL)
 async def test_a_crowd_of_expensive_work_leaves_a_worker_to_tiles(
     tmp_path: Path, demand: Demand
 ) -> None:
-    async with opened(2) as pool:
-        busy = Busy(pool, tmp_path)
+    async with running_pool(2) as pool:
+        busy = BusyJobs(pool, tmp_path)
         await busy.run(demand)
         for _ in range(5):
-            busy.waiting(demand)
+            busy.submit(demand)
         assert await pool.run(jobs.echo, "tile", timeout=LONG, demand=TILE) == "tile"
         assert (pool.stats.busy, pool.stats.waiting) == (1, 5)
         lane = pool.lanes[demand.lane]
@@ -376,8 +376,8 @@ async def test_a_crowd_of_expensive_work_leaves_a_worker_to_tiles(
 
 
 async def test_with_one_worker_tiles_overtake_what_waits(tmp_path: Path) -> None:
-    async with opened(1) as pool:
-        busy = Busy(pool, tmp_path)
+    async with running_pool(1) as pool:
+        busy = BusyJobs(pool, tmp_path)
         await busy.run(FULL)
         order: list[Lane] = []
 
@@ -393,11 +393,11 @@ async def test_with_one_worker_tiles_overtake_what_waits(tmp_path: Path) -> None
 
 
 async def test_expensive_work_is_bounded_by_the_memory_it_takes(tmp_path: Path) -> None:
-    async with opened(8, capacity=Capacity(8, bytes=100)) as pool:
-        busy = Busy(pool, tmp_path)
+    async with running_pool(8, capacity=Capacity(8, bytes=100)) as pool:
+        busy = BusyJobs(pool, tmp_path)
         await busy.run(Demand(Lane.FULL, 60))
-        busy.waiting(Demand(Lane.FULL, 60))
-        busy.waiting(Demand(Lane.FULL, 10))  # behind it, lest it wait for ever
+        busy.submit(Demand(Lane.FULL, 60))
+        busy.submit(Demand(Lane.FULL, 10))  # behind it, lest it wait for ever
         await busy.run(Demand(Lane.BUILD, 40))
         assert pool.lanes[Lane.FULL].bytes == 60
         assert pool.lanes[Lane.FULL].waiting == 2
@@ -408,7 +408,7 @@ async def test_expensive_work_is_bounded_by_the_memory_it_takes(tmp_path: Path) 
 
 async def test_work_that_no_memory_is_there_for_is_refused_at_once() -> None:
     events: list[Event] = []
-    async with opened(1, capacity=Capacity(1, bytes=1000), events=events) as pool:
+    async with running_pool(1, capacity=Capacity(1, bytes=1000), events=events) as pool:
         with pytest.raises(ImageTooLargeError, match=r"1,001 bytes.*1,000.*limits\.memory"):
             await pool.run(jobs.echo, 1, timeout=LONG, demand=Demand(Lane.FULL, 1001))
         assert pool.lanes[Lane.FULL].refused == 1
@@ -417,10 +417,10 @@ async def test_work_that_no_memory_is_there_for_is_refused_at_once() -> None:
 
 async def test_more_work_than_may_wait_is_refused_at_once(tmp_path: Path) -> None:
     events: list[Event] = []
-    async with opened(2, capacity=Capacity(2, queue=3), events=events) as pool:
-        busy = Busy(pool, tmp_path)
+    async with running_pool(2, capacity=Capacity(2, queue=3), events=events) as pool:
+        busy = BusyJobs(pool, tmp_path)
         await busy.run(FULL)
-        waiting = [busy.waiting(FULL) for _ in range(3)]
+        waiting = [busy.submit(FULL) for _ in range(3)]
         await async_wait_until(lambda: pool.stats.waiting == 3)
         with pytest.raises(BusyError) as raised:
             await pool.run(jobs.echo, 1, timeout=LONG, demand=FULL)
@@ -428,15 +428,15 @@ async def test_more_work_than_may_wait_is_refused_at_once(tmp_path: Path) -> Non
         assert events == [WorkRefused("test", "full", "busy")]
         await given_up(waiting[0])
         busy.tasks.remove(waiting[0])
-        busy.waiting(FULL)  # has its place
+        busy.submit(FULL)  # has its place
         assert await pool.run(jobs.echo, "tile", timeout=LONG) == "tile"
         await busy.end()
 
 
 async def test_who_waits_too_long_is_taken_out_of_the_queue(tmp_path: Path) -> None:
     events: list[Event] = []
-    async with opened(1, queue_timeout=0.3, events=events) as pool:
-        busy, log = Busy(pool, tmp_path), tmp_path / "log"
+    async with running_pool(1, queue_timeout=0.3, events=events) as pool:
+        busy, log = BusyJobs(pool, tmp_path), tmp_path / "log"
         await busy.run(FULL)
         for demand in (TILE, FULL):
             with pytest.raises(QueueTimedOutError, match=r"0\.3 seconds"):
@@ -449,8 +449,8 @@ async def test_who_waits_too_long_is_taken_out_of_the_queue(tmp_path: Path) -> N
 
 
 async def test_one_that_gives_up_clears_the_way_for_those_behind_it(tmp_path: Path) -> None:
-    async with opened(8, capacity=Capacity(8, bytes=100)) as pool:
-        busy = Busy(pool, tmp_path)
+    async with running_pool(8, capacity=Capacity(8, bytes=100)) as pool:
+        busy = BusyJobs(pool, tmp_path)
         await busy.run(Demand(Lane.FULL, 60))
         large = asyncio.create_task(
             pool.run(jobs.echo, 1, timeout=LONG, demand=Demand(Lane.FULL, 60))
@@ -466,7 +466,7 @@ async def test_one_that_gives_up_clears_the_way_for_those_behind_it(tmp_path: Pa
 
 @pytest.mark.parametrize("job", [jobs.die, jobs.sleep])
 async def test_a_lost_worker_gives_its_place_in_the_lane_back(job: Callable[[Any], Any]) -> None:
-    async with opened(2) as pool:
+    async with running_pool(2) as pool:
         with pytest.raises((WorkerDiedError, RenderTimedOutError)):
             await pool.run(job, LONG, timeout=0.3, demand=Demand(Lane.FULL, 10))
         assert await pool.run(jobs.echo, 1, timeout=LONG, demand=FULL) == 1
@@ -474,8 +474,8 @@ async def test_a_lost_worker_gives_its_place_in_the_lane_back(job: Callable[[Any
 
 
 async def test_who_asked_is_told_that_a_job_has_begun(tmp_path: Path) -> None:
-    async with opened(1) as pool:
-        busy, told = Busy(pool, tmp_path), asyncio.Event()
+    async with running_pool(1) as pool:
+        busy, told = BusyJobs(pool, tmp_path), asyncio.Event()
         await busy.run(TILE)
         waiting = asyncio.create_task(pool.run(jobs.echo, 1, timeout=LONG, on_begin=told.set))
         await async_wait_until(lambda: pool.stats.waiting == 1)
@@ -489,7 +489,7 @@ async def test_who_asked_is_told_that_a_job_has_begun(tmp_path: Path) -> None:
 
 
 async def test_same_subject_goes_to_the_same_worker() -> None:
-    async with opened(3, affinity_size=8) as pool:
+    async with running_pool(3, affinity_size=8) as pool:
         homes: dict[str, set[int]] = {}
         for _ in range(4):
             for subject in ("a", "b", "c"):
@@ -500,14 +500,14 @@ async def test_same_subject_goes_to_the_same_worker() -> None:
 
 
 async def test_forgotten_subject_may_go_anywhere() -> None:
-    async with opened(1, affinity_size=1) as pool:
+    async with running_pool(1, affinity_size=1) as pool:
         for subject in ("a", "b", "a", "b"):
             assert await pool.run(jobs.echo, subject, timeout=LONG, subject=subject) == subject
 
 
 async def test_busy_worker_is_not_waited_for(tmp_path: Path) -> None:
     """Another that is idle has to open the original too, which is faster than waiting."""
-    async with opened(2, affinity_size=4) as pool:
+    async with running_pool(2, affinity_size=4) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         first = asyncio.create_task(
             pool.run(jobs.wait_until, (begun, go), timeout=LONG, subject="a")
@@ -519,7 +519,7 @@ async def test_busy_worker_is_not_waited_for(tmp_path: Path) -> None:
 
 
 async def test_well_suited_jobs_overtake_only_so_often(tmp_path: Path) -> None:
-    async with opened(1, affinity_size=1) as pool:
+    async with running_pool(1, affinity_size=1) as pool:
         await pool.run(jobs.echo, None, timeout=LONG, subject="a")
         begun, go, log = tmp_path / "begun", tmp_path / "go", tmp_path / "log"
         first = asyncio.create_task(
@@ -546,7 +546,7 @@ async def test_well_suited_jobs_overtake_only_so_often(tmp_path: Path) -> None:
 
 
 async def test_closing_leaves_no_worker_behind(tmp_path: Path) -> None:
-    async with opened(3) as pool:
+    async with running_pool(3) as pool:
         pids = pool.pids
         assert all(map(jobs.is_alive, pids))
         begun, go = tmp_path / "begun", tmp_path / "never"
@@ -561,7 +561,7 @@ async def test_closing_leaves_no_worker_behind(tmp_path: Path) -> None:
 
 
 async def test_closing_cancels_what_waits(tmp_path: Path) -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         begun, go = tmp_path / "begun", tmp_path / "never"
         running = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
         await async_wait_until(begun.exists)
@@ -574,7 +574,7 @@ async def test_closing_cancels_what_waits(tmp_path: Path) -> None:
 
 
 async def test_closed_pool_takes_no_job() -> None:
-    async with opened(1) as pool:
+    async with running_pool(1) as pool:
         pass
     async with asyncio.timeout(LONG):
         with pytest.raises(WorkerDiedError):
@@ -582,11 +582,11 @@ async def test_closed_pool_takes_no_job() -> None:
 
 
 async def test_closing_does_not_wait_for_a_worker_that_is_being_replaced() -> None:
-    async with opened(2) as pool:
+    async with running_pool(2) as pool:
         with pytest.raises(RenderTimedOutError):
             await pool.run(jobs.sleep, LONG, timeout=0.2)
         # The fresh worker is starting now.
-    await all_gone(pool.pids)
+    await wait_until_dead(pool.pids)
     assert pool.stats.workers == 0
 
 

@@ -12,7 +12,7 @@ from iiif_server.telemetry.events import Event, WorkerRenewed, WorkerReplaced
 from iiif_server.workers.lifetime import Lifetime
 from iiif_server.workers.pool import Setup
 from support import jobs
-from support.pools import LONG, opened
+from support.pools import LONG, running_pool
 from support.waiting import async_wait_until
 
 MB = 1 << 20
@@ -24,7 +24,7 @@ def lasting(max_jobs: int | None = None, max_memory: int | None = None) -> Setup
 
 async def test_worker_is_renewed_after_its_jobs() -> None:
     events: list[Event] = []
-    async with opened(1, lasting(max_jobs=3), events=events) as pool:
+    async with running_pool(1, lasting(max_jobs=3), events=events) as pool:
         (first,) = pool.pids
         for _ in range(2):
             assert await pool.run(jobs.pid, None, timeout=LONG) == first
@@ -40,7 +40,7 @@ async def test_worker_is_renewed_after_its_jobs() -> None:
 
 async def test_worker_that_holds_on_to_memory_is_renewed() -> None:
     events: list[Event] = []
-    async with opened(1, lasting(max_memory=100 * MB), events=events) as pool:
+    async with running_pool(1, lasting(max_memory=100 * MB), events=events) as pool:
         (first,) = pool.pids
         await pool.run(jobs.hold_on_to, 10 * MB, timeout=LONG)
         assert pool.stats.renewed == 0
@@ -54,7 +54,7 @@ async def test_mapped_files_are_not_memory_that_is_held_on_to(tmp_path: Path) ->
     original = tmp_path / "original"
     with original.open("wb") as file:
         file.truncate(200 * MB)
-    async with opened(1, lasting(max_memory=100 * MB)) as pool:
+    async with running_pool(1, lasting(max_memory=100 * MB)) as pool:
         assert await pool.run(jobs.map_and_read, original, timeout=LONG) == 200 * MB
         await pool.run(jobs.echo, None, timeout=LONG)
         assert pool.stats.renewed == 0
@@ -62,7 +62,7 @@ async def test_mapped_files_are_not_memory_that_is_held_on_to(tmp_path: Path) ->
 
 async def test_no_job_is_lost_or_done_twice_while_workers_are_renewed(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    async with opened(2, lasting(max_jobs=5)) as pool:
+    async with running_pool(2, lasting(max_jobs=5)) as pool:
         rounds = 0
         while pool.stats.renewed < 4:
             rounds += 1
@@ -78,7 +78,7 @@ async def test_no_job_is_lost_or_done_twice_while_workers_are_renewed(tmp_path: 
 
 async def test_worker_goes_on_until_the_next_one_is_there(tmp_path: Path) -> None:
     """A pool of one has a worker at any time; the old one ends after the job that it has."""
-    async with opened(1, lasting(max_jobs=1)) as pool:
+    async with running_pool(1, lasting(max_jobs=1)) as pool:
         (first,) = pool.pids
         await pool.run(jobs.echo, None, timeout=LONG)
         begun, go = tmp_path / "begun", tmp_path / "go"
@@ -95,7 +95,7 @@ async def test_worker_goes_on_until_the_next_one_is_there(tmp_path: Path) -> Non
 
 async def test_worker_that_dies_while_it_is_being_renewed_is_followed_by_one() -> None:
     events: list[Event] = []
-    async with opened(1, lasting(max_jobs=2), events=events) as pool:
+    async with running_pool(1, lasting(max_jobs=2), events=events) as pool:
         await pool.run(jobs.echo, None, timeout=LONG)
         dying = pool.run(jobs.fail, ("ValueError", ["its last job"]), timeout=LONG)
         with pytest.raises(ValueError, match="last job"):
@@ -108,7 +108,7 @@ async def test_worker_that_dies_while_it_is_being_renewed_is_followed_by_one() -
 
 
 async def test_closing_leaves_no_worker_that_was_being_started() -> None:
-    async with opened(2, lasting(max_jobs=1)) as pool:
+    async with running_pool(2, lasting(max_jobs=1)) as pool:
         await asyncio.gather(*(pool.run(jobs.echo, n, timeout=LONG) for n in range(2)))
         pids = pool.pids
     assert pool.stats.workers == 0
@@ -117,7 +117,7 @@ async def test_closing_leaves_no_worker_that_was_being_started() -> None:
 
 async def test_worker_killed_from_outside_costs_its_job_one_try(tmp_path: Path) -> None:
     """As the kernel does when there is no memory left."""
-    async with opened(1, lasting(max_jobs=100)) as pool:
+    async with running_pool(1, lasting(max_jobs=100)) as pool:
         (first,) = pool.pids
         begun, go = tmp_path / "begun", tmp_path / "go"
         running = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))

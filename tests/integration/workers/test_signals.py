@@ -62,7 +62,7 @@ def test_a_service_whose_processes_are_all_told_to_end_replaces_none(
     }
     serve = running_process("--workers", processes, environment=environment, own_group=True)
     with serve as process:
-        assert len(process.children()) >= 3
+        assert len(process.descendants()) >= 3
         os.killpg(process.popen.pid, number)
         _, log = process.popen.communicate(timeout=LONG)
     assert "Replaced" not in log
@@ -81,7 +81,7 @@ def test_server_processes_end_gracefully_however_often_they_are_told(tmp_path: P
     }
     serve = running_process("--workers", "2", environment=environment, own_group=True)
     with serve as process:
-        process.await_processes(2)
+        process.wait_for_processes(2)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
             os.killpg(process.popen.pid, number)
             time.sleep(0.05)  # uvicorn has to have taken the one before

@@ -13,7 +13,7 @@ import numpy as np
 from iiif_server.images.limits import LimitsOptions
 from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.plan.encoding import EncodingOptions
-from support.apps import Server, opened, running_app, settings_below
+from support.apps import Server, decode_image, running_app, settings_below
 from support.matrix.chart import HEIGHT, WIDTH, Kind, measured
 from support.matrix.colours import delta_e
 
@@ -124,7 +124,7 @@ async def _faults_of(server: Server, name: str, view: View, kind: Kind) -> list[
     if view.engines and engine not in view.engines:
         return [f"{where}: made by {engine}"]
     with warnings.catch_warnings(action="ignore"):  # of originals that are passed on
-        image = opened(answer)
+        image = decode_image(answer)
     if image.size != view.size:
         return [f"{where}: {image.size}"]
     seen = measured(image, view.region)

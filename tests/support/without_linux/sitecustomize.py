@@ -1,6 +1,6 @@
-"""Takes away, at the start of each Python process, what only Linux has, as on macOS.
+"""Removes at the start of each Python process what only Linux has, as on macOS.
 
-For tests that set PYTHONPATH to this folder; Python imports a module of this name by itself.
+For tests that set PYTHONPATH to this folder; Python imports a module of this name at start.
 """
 
 import fcntl

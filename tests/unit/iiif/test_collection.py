@@ -1,5 +1,5 @@
 from iiif_server.iiif.collection import Reference, collection, part_references
-from support.presentation import read_by_prezi
+from support.presentation import parse_with_prezi
 
 ID = "https://images.example.org/specimens/collection.json"
 
@@ -11,14 +11,14 @@ def test_a_folder_names_what_is_in_it_and_what_it_is_in() -> None:
     ]
     above = Reference("https://images.example.org/collection.json", "Collection", "Images")
     document = collection(ID, "specimens", items, above, "Some are not shown.")
-    read_by_prezi(document)
+    parse_with_prezi(document)
     assert [item["type"] for item in document["items"]] == ["Collection", "Manifest"]
     assert document["partOf"] == [above.document]
     assert document["summary"] == {"en": ["Some are not shown."]}
 
 
 def test_an_empty_folder_is_a_collection_too() -> None:
-    read_by_prezi(collection(ID, "specimens", []))
+    parse_with_prezi(collection(ID, "specimens", []))
 
 
 def test_parts_cover_all_of_a_large_folder() -> None:

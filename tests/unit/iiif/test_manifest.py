@@ -11,7 +11,7 @@ from iiif_server.iiif.manifest import (
     manifest,
     rights_uri,
 )
-from support.presentation import read_by_prezi
+from support.presentation import parse_with_prezi
 
 BASE = "https://images.example.org/specimens:a%2F1.jpg"
 MANIFEST = f"{BASE}/manifest.json"
@@ -33,7 +33,7 @@ def picture(name: str = "1.jpg", **changes: Any) -> Picture:
 
 def test_an_image_is_one_canvas_of_its_size_with_the_image_on_it() -> None:
     document = manifest(MANIFEST, "1.jpg", [picture()])
-    read_by_prezi(document)
+    parse_with_prezi(document)
     assert (document["id"], document["type"]) == (MANIFEST, "Manifest")
     assert document["label"] == {"none": ["1.jpg"]}
     (canvas,) = document["items"]
@@ -66,7 +66,7 @@ def test_an_image_has_services_of_both_versions_in_their_own_words() -> None:
 def test_images_stand_in_the_order_in_which_they_are_given() -> None:
     names = ["3.jpg", "1.jpg", "2.jpg"]
     document = manifest(MANIFEST, "3 images", [picture(name) for name in names])
-    read_by_prezi(document)
+    parse_with_prezi(document)
     assert [canvas["label"]["none"][0] for canvas in document["items"]] == names
     assert len({canvas["id"] for canvas in document["items"]}) == 3
 
@@ -143,7 +143,7 @@ def test_what_holds_of_all_images_is_said_once_and_all_else_of_each() -> None:
     extra = {"attribution": "The Museum"}
     both = [picture(rights=BY, extra=extra), picture("2.jpg", extra=extra)]
     document = manifest(MANIFEST, "2 images", both)
-    read_by_prezi(document)
+    parse_with_prezi(document)
     assert "rights" not in document
     assert document["items"][0]["rights"] == "http://creativecommons.org/licenses/by/4.0/"
     assert "rights" not in document["items"][1]
@@ -166,7 +166,7 @@ def test_what_holds_of_all_images_is_said_once_and_all_else_of_each() -> None:
 )  # fmt: skip
 def test_only_what_is_well_formed_becomes_a_required_statement(extra: Any, value: Any) -> None:
     document = manifest(MANIFEST, "1.jpg", [picture(extra=extra)])
-    read_by_prezi(document)
+    parse_with_prezi(document)
     assert document.get("requiredStatement", {}).get("value") == value
 
 

@@ -42,7 +42,7 @@ def test_after_sigterm_a_server_is_not_ready_and_answers_until_its_time_is_over(
         running_process(*arguments, environment={"IIIF_HTTP_DRAIN": "10 minutes"}) as process,
         httpx.Client(base_url=process.base, trust_env=False, verify=TRUST, timeout=LONG) as client,
     ):
-        process.await_processes(int(processes))
+        process.wait_for_processes(int(processes))
         assert "connection" not in client.get(IMAGE).headers
         assert "connection" not in client.get(IMAGE).headers  # by the fast path
         process.popen.send_signal(signal.SIGTERM)

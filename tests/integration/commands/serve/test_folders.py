@@ -10,7 +10,7 @@ import pytest
 
 from support.apps import picture
 from support.privileges import unprivileged
-from support.servers import TRUST, free_port, inherited, started
+from support.servers import TRUST, free_port, server_environment, started_process
 
 SERVE = (sys.executable, "-m", "iiif_server", "serve")
 
@@ -43,7 +43,7 @@ def test_folders_are_served_as_they_are(
     }
     command = [*SERVE, ".", "~/scans", "--port", str(port), *arguments]
     with (
-        started(command, port, log, environment, folder=one),
+        started_process(command, port, log, environment, folder=one),
         httpx.Client(base_url=f"http://127.0.0.1:{port}", verify=TRUST, timeout=60) as client,
     ):
         for path in ("1.jpg", "in%2F2.jpg", "bilder-2024:1.jpg", "scans:in/2.jpg"):
@@ -71,7 +71,7 @@ def test_folders_beside_those_of_a_settings_file(
         f'image_pool_size = 2\n[types.scans]\nsource = "disk"\npath = "{folders[1]}"\n'
     )
     command = [*SERVE, str(folders[0]), str(folders[1]), "--config", str(tmp_path / "s.toml")]
-    with started([*command, f"--port={port}"], port, tmp_path / "log"):
+    with started_process([*command, f"--port={port}"], port, tmp_path / "log"):
         for name in ("1.jpg", "bilder-2024:1.jpg", "scans:1.jpg", "scans-2:1.jpg"):
             url = f"http://127.0.0.1:{port}/{name}/info.json"
             assert httpx.get(url, verify=TRUST).status_code == 200, name
@@ -96,7 +96,7 @@ def test_what_cannot_be_served_is_told(
     done = subprocess.run(
         [*unprivileged(), *SERVE, str(folders[1]), written],
         cwd=tmp_path,
-        env={**inherited(), "HOME": str(tmp_path)},
+        env={**server_environment(), "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
@@ -111,7 +111,7 @@ def test_a_cache_inside_a_folder_that_is_served_must_be_hidden(tmp_path: Path) -
     home = tmp_path / "home"
     home.mkdir()
     command = [*SERVE, str(home), "--port", str(free_port())]
-    visible = {**inherited(), "XDG_CACHE_HOME": str(home / "cache")}
+    visible = {**server_environment(), "XDG_CACHE_HOME": str(home / "cache")}
     done = subprocess.run(
         command, env=visible, capture_output=True, text=True, check=False, timeout=60
     )
@@ -125,6 +125,8 @@ def test_a_folder_of_a_name_that_is_no_text(tmp_path: Path) -> None:
     (folder / "1.jpg").write_bytes(picture())
     port = free_port()
     environment = {"XDG_CACHE_HOME": str(tmp_path / "caches"), "IIIF_IMAGE_POOL_SIZE": "2"}
-    with started([*SERVE, str(folder), f"--port={port}"], port, tmp_path / "log", environment):
+    with started_process(
+        [*SERVE, str(folder), f"--port={port}"], port, tmp_path / "log", environment
+    ):
         url = f"http://127.0.0.1:{port}/folder:1.jpg/info.json"
         assert httpx.get(url, verify=TRUST).status_code == 200

@@ -42,7 +42,7 @@ from iiif_server.workers.sandbox.confinement import (
 )
 from iiif_server.workers.sandbox.limits import Limits, limits_for
 from support import escapes, jobs, pictures
-from support.rendering import derive, planned
+from support.rendering import derive, plan_request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -431,7 +431,7 @@ async def test_every_format_is_read_and_made_as_it_is_outside(tmp_path: Path) ->
                 target = ground.incoming / "made"
                 target.touch()
                 made = await ground.pool.run(
-                    render, planned(original, request, target=target), timeout=LONG
+                    render, plan_request(original, request, target=target), timeout=LONG
                 )
                 assert (made.data, made.engine) == (None, derive(original, request).made_by)
                 if format_ is not Format.PDF:  # which says when it was made
@@ -506,10 +506,10 @@ async def test_image_that_takes_too_much_memory_is_refused_with_the_reason(tmp_p
         Image.new("RGB", (6000, 6000)).save(original, compress_level=1)
         with pytest.raises(TooMuchMemoryError, match="a smaller one"):
             await ground.pool.run(
-                render, planned(original, "full/max/90/default.png"), timeout=LONG
+                render, plan_request(original, "full/max/90/default.png"), timeout=LONG
             )
         made = await ground.pool.run(
-            render, planned(original, "0,0,100,100/max/0/default.png"), timeout=LONG
+            render, plan_request(original, "0,0,100,100/max/0/default.png"), timeout=LONG
         )
         assert made.length > 0
         assert ground.pool.pids == before
