@@ -25,6 +25,7 @@ from iiif_server.codecs.raw import read_raw
 from iiif_server.codecs.resample import apply_orientation
 from iiif_server.codecs.tiff_arrays import read_box
 from iiif_server.errors import DamagedOriginalError, IiifServerError
+from iiif_server.formats.avif import with_default_matrix
 from iiif_server.formats.bounded_file import truncated_error
 from iiif_server.formats.jpeg import END_OF_IMAGE
 from iiif_server.formats.tiff_pages import SingleDirectory
@@ -187,6 +188,10 @@ def _source(descriptor: int, header: ImageHeader, shrink: int) -> pyvips.Source:
             source.signal_connect("read", file.readinto)
             source.on_seek(file.seek)
             return source
+    if header.format is OriginalFormat.AVIF:
+        with os.fdopen(os.dup(descriptor), "rb") as opened:
+            opened.seek(0)
+            return pyvips.Source.new_from_memory(with_default_matrix(opened.read()))
     return pyvips.Source.new_from_descriptor(descriptor)
 
 

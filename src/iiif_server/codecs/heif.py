@@ -1,6 +1,7 @@
 """HEIF of 8 to 12 bits, decoded by pi-heif (libde265). Pillow has no 16-bit colours."""
 
 import os
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from pi_heif import open_heif
 from iiif_server.codecs.decoder_errors import check_dimensions
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
+from iiif_server.formats.avif import with_default_matrix
 from iiif_server.plan.header import ImageHeader, Profile
 
 _BYTE_BITS = 8
@@ -20,7 +22,9 @@ def read_heif(descriptor: int, header: ImageHeader, _: int) -> Pixels:
     Raises DamagedOriginalError, and whatever pi-heif raises on hostile data.
     """
     with os.fdopen(os.dup(descriptor), "rb") as file:
-        image = open_heif(file, convert_hdr_to_8bit=False, hdr_to_16bit=False)[header.page]
+        file.seek(0)
+        data = BytesIO(with_default_matrix(file.read()))
+        image = open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)[header.page]
     image.load()  # which may change its size
     width, height = image.size
     check_dimensions(width, height, header.stored)

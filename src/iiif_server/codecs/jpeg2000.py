@@ -7,6 +7,7 @@ colour spaces that it does not know.
 
 import os
 from io import BytesIO
+from struct import Struct
 from typing import Any
 
 import imagecodecs
@@ -36,6 +37,33 @@ from iiif_server.plan.header import Colour, ImageHeader, Profile
 from iiif_server.plan.original_format import OriginalFormat
 
 Array = NDArray[Any]
+_SOT, _SOT_BYTES = b"\xff\x90\0\x0a", 12
+"""Marker and length of the first segment of a tile-part; bytes of both and its fields."""
+_TILE_PART = Struct(">IBB")
+"""Length of a tile-part, its number, and the number of those of its tile."""
+
+
+def without_tile_part_counts(data: bytes) -> bytes:
+    """Return a codestream without the numbers of tile-parts that some of its tiles exceed.
+
+    Old versions of Kakadu wrote one too few (TNsot, ISO 15444-1, A.4.2). 0 is unknown.
+    """
+    found: list[int] = []
+    exceeded = False
+    at = max(0, data.find(_SOT))
+    while data[at : at + 4] == _SOT and len(data) >= at + _SOT_BYTES:
+        length, part, count = _TILE_PART.unpack_from(data, at + 6)
+        found.append(at + _SOT_BYTES - 1)
+        exceeded = exceeded or 0 < count <= part
+        if not length:
+            break
+        at += length
+    if not exceeded:
+        return data
+    changed = bytearray(data)
+    for at in found:
+        changed[at] = 0
+    return bytes(changed)
 
 
 def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
@@ -46,7 +74,9 @@ def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         if container is None:
             raise bounded.damaged("it has no codestream")
         components = read_components(bounded, container.start)
-        data = bounded.read_at(container.start, container.end - container.start)
+        data = without_tile_part_counts(
+            bounded.read_at(container.start, container.end - container.start)
+        )
     whole = is_decoded_whole(components)
     values = (
         _decode_with_imagecodecs(data, components) if whole else _decode_with_pillow(data, shrink)

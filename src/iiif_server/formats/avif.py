@@ -13,10 +13,21 @@ from iiif_server.formats.iso_boxes import Box, boxes
 from iiif_server.plan.header import Needs
 
 MAX_ITEMS = 2_000
+_UNSPECIFIED_FULL_RANGE = b"colrnclx\0\2\0\2\0\2\x80"
+_DEFAULT_FULL_RANGE = b"colrnclx\0\2\0\2\0\6\x80"
+"""With the matrix of BT.601, which decoders use where none is specified."""
 _FULL_BOX_HEADER = 4
 """Bytes of version and flags at the start of a full box."""
 _CONTAINERS = frozenset({b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"stbl"})
 _MAX_DEPTH = 8
+
+
+def with_default_matrix(data: bytes) -> bytes:
+    """Return an AVIF or HEIF in which unspecified code points with full range name a matrix.
+
+    libheif ignores a box of unspecified code points, and its full range with it.
+    """
+    return data.replace(_UNSPECIFIED_FULL_RANGE, _DEFAULT_FULL_RANGE)
 
 
 def inspect(file: BoundedFile) -> Inspection:

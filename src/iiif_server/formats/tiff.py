@@ -68,6 +68,7 @@ class Tag(IntEnum):
     TILE_HEIGHT = 323
     TILES = 324
     TILE_BYTES = 325
+    INK_SET = 332
     SUB_DIRECTORIES = 330
     JPEG_TABLES = 347
     EXTRA_SAMPLES = 338

@@ -143,6 +143,9 @@ def _is_for_libvips(ifd: Directory, photometric: int, bits: tuple[int, ...]) -> 
         and (compression != _JPEG or bits[0] == 8)  # noqa: PLR2004 - more are lossless
         and len(set(bits)) == 1
         and bits[0] in depths
+        and (bits[0] >= 8 or ifd.value(Tag.SAMPLES, 1) == 1)  # noqa: PLR2004 - bits of a byte
+        # Of inks with names, libvips does not know that they are CMYK.
+        and (photometric != _INKS or ifd.value(Tag.INK_SET, 1) == 1)
         and set(ifd.values(Tag.SAMPLE_FORMAT) or (_UNSIGNED,)) == {_UNSIGNED}
         and ifd.value(Tag.PLANES, 1) != _SEPARATE
         and ifd.value(Tag.ORIENTATION, 1) in FROM_EXIF

@@ -148,6 +148,21 @@ def test_avif_is_shown_as_its_code_points_say(
     assert np.abs(shown(path) - colour).max() <= 5
 
 
+def test_full_range_counts_beside_unspecified_code_points(tmp_path: Path) -> None:
+    """A box of full range goes before the limited range of the stream, as in browsers."""
+    buffer = BytesIO()
+    Image.new("RGB", (64, 64), (0, 0, 0)).save(buffer, "AVIF", range="limited", speed=10)
+    at = buffer.getvalue().index(b"nclx") + 4
+    levels = []
+    for points in ((1, 13, 6), (2, 2, 2)):
+        data = bytearray(buffer.getvalue())
+        data[at : at + 7] = struct.pack(">HHHB", *points, 0x80)
+        path = tmp_path / f"{points}.avif"
+        path.write_bytes(data)
+        levels.append(shown(path).tolist())
+    assert levels[0] == levels[1] == [16, 16, 16]
+
+
 EXIF = pictures.exif(6).removeprefix(b"Exif\0\0")
 
 

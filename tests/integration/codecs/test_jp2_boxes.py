@@ -27,6 +27,8 @@ from support.jp2 import (
     palette,
 )
 
+TILE_PART = b"\xff\x90\0\x0a" + struct.pack(">HIBB", 0, 14, 1, 1) + b"\xff\x93"
+"""An empty one: the second of the first tile, which says that there is one."""
 LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
 HALF = (LEFT, RIGHT)
 
@@ -58,6 +60,7 @@ INDEXES = codestream(halves([2], [3]))
 KINDS: dict[str, tuple[bytes, tuple[Any, Any]]] = {
     "sRGB": (jp2(RGB, enumerated(16)), HALF),
     "a bare codestream": (RGB, HALF),
+    "more tile-parts than it says": (RGB[:-2] + TILE_PART + RGB[-2:], HALF),
     "five components, bare": (FIVE_COMPONENTS, HALF),
     "five components, sRGB": (jp2(FIVE_COMPONENTS, enumerated(16), count=5), HALF),
     "five components of 12 bits": (jp2(FIVE_OF_12_BITS, enumerated(16), count=5), HALF),

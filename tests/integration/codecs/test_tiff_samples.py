@@ -81,6 +81,10 @@ KINDS: dict[str, tuple[TiffFile, tuple[Any, Any]]] = {
         TiffFile(halves([2000], [4095], np.uint16), 1, bits=12),
         (gray(125), gray(255)),
     ),
+    "gray of 4 bits beside an unknown sample": (
+        TiffFile(halves([5, 0], [10, 0]), 1, bits=4, extra=[0]),
+        (gray(85), gray(170)),
+    ),
     "gray of 10 bits": (
         TiffFile(halves([0], [512], np.uint16), 1, bits=10),
         (gray(0), gray(128)),
@@ -216,6 +220,16 @@ def test_inks_beyond_the_four_are_ignored(tmp_path: Path) -> None:
             assert not image.info.transparent
             renders.append(image.render(format="png"))
     assert renders[0] == renders[1] == renders[2]
+
+
+def test_inks_with_names_are_those_of_cmyk(tmp_path: Path) -> None:
+    """InkSet 2 says that names follow; decoders show the first four as CMYK."""
+    four = halves([55, 215, 215, 0], [200, 180, 0, 30])
+    renders = []
+    for tags in ({}, {332: (SHORT, [2])}):
+        with open_image(written(TiffFile(four, 5, tags=tags), tmp_path)) as image:
+            renders.append([image.render(format=format_) for format_ in ("png", "jpg")])
+    assert renders[0] == renders[1]
 
 
 @pytest.mark.parametrize(("associated", "colour"), [(1, 100), (2, 200)])
