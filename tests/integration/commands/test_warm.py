@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,18 @@ async def test_a_manifest_may_be_compressed_and_elsewhere() -> None:
         upstream.replies["/m"] = send(b"", code=302, Location="/other")
         upstream.replies["/other"] = send(gzip.compress(b'{"a": 1}'), Content_Encoding="gzip")
         assert await read_manifest(f"{upstream.base}/m") == {"a": 1}
+
+
+async def test_redirect_of_a_manifest_to_a_private_address_is_refused_unless_allowed() -> None:
+    with running_upstream() as upstream:
+        other = upstream.base.replace("127.0.0.1", "localhost")
+        upstream.replies["/m"] = send(b"", code=302, Location=f"{other}/private")
+        upstream.replies["/private"] = send(b"{}")
+        with pytest.raises(ConfigurationError, match=r"redirected to localhost, whose IP"):
+            await read_manifest(f"{upstream.base}/m")
+        assert not upstream.count("/private")
+        allowed = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
+        assert await read_manifest(f"{upstream.base}/m", allowed) == {}
 
 
 async def test_a_manifest_that_arrives_slowly_has_a_deadline(

@@ -170,7 +170,8 @@ class _Images:
                 "Which images of a manifest are this server's? Set base_url (IIIF_BASE_URL): the "
                 "URL with which the URIs of their services begin."
             )
-        documents = [await read_manifest(place) for place in self.manifests]
+        allowed = self.settings.fetch.allow_networks
+        documents = [await read_manifest(place, allowed) for place in self.manifests]
         uris = [uri for document in documents for uri in image_services(document)]
         found, others = relative_to_bases(uris, bases)
         if others:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import aclosing
+import socket
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 
 from iiif_server.errors import ConfigurationError, IiifServerError
 from iiif_server.sources.access import without_secrets
+from iiif_server.sources.addresses import Network, may_connect
 from iiif_server.sources.content_coding import decoded, decoder_of
 
 _MAX_BYTES = 32 << 20
@@ -22,15 +24,16 @@ _IMAGE_API = ("http://iiif.io/api/image/", "http://library.stanford.edu/iiif/ima
 _COLLECTIONS = frozenset({"Collection", "sc:Collection"})
 
 
-async def read_manifest(place: str) -> dict[str, Any]:
+async def read_manifest(place: str, allowed: Sequence[Network] = ()) -> dict[str, Any]:
     """Read the manifest at a URL or in a file.
 
+    Redirects to another host may lead to public IP addresses, and to those in `allowed`.
     Raises ConfigurationError if it cannot be read, has more than 32 MB, or is a collection.
     """
     remote = place.startswith(("http://", "https://"))
     shown = without_secrets(place) if remote else place
     try:
-        document = json.loads(await _fetch(place) if remote else _read(place))
+        document = json.loads(await _fetch(place, allowed) if remote else _read(place))
     except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
         raise ConfigurationError(f"The manifest {shown} cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:
@@ -101,7 +104,7 @@ def _read(path: str) -> bytes:
     return content
 
 
-async def _fetch(url: str) -> bytes:
+async def _fetch(url: str, allowed: Sequence[Network]) -> bytes:
     """Fetch the content of a URL; one timeout covers all redirects and the whole body."""
     try:
         async with asyncio.timeout(_MAX_SECONDS), httpx.AsyncClient(timeout=_TIMEOUT) as client:
@@ -112,9 +115,21 @@ async def _fetch(url: str) -> bytes:
                     if response.next_request is None:
                         return await _content(response)
                     request = response.next_request
+                if request.url.host not in {"", httpx.URL(url).host}:
+                    await _check_public(request.url.host, allowed)
     except TimeoutError as error:
         raise OSError(f"it takes more than {_MAX_SECONDS:g} seconds") from error
     raise OSError(f"it is redirected more than {_MAX_REDIRECTS} times")
+
+
+async def _check_public(host: str, allowed: Sequence[Network]) -> None:
+    """Raise OSError if a host has an IP address that is neither public nor allowed."""
+    found: list[Any] = []
+    with suppress(socket.gaierror):  # only a proxy may know the host
+        found = await asyncio.get_running_loop().getaddrinfo(host, None)
+    if not all(may_connect(address[0], allowed) for *_, address in found):
+        text = f"it is redirected to {host}, whose IP address is private: give that URL,"
+        raise OSError(f"{text} or name its network in fetch.allow_networks")
 
 
 async def _content(response: httpx.Response) -> bytes:
