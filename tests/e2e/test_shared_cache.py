@@ -167,6 +167,29 @@ def test_bucket_without_write_permission_fails_no_request(site: Site) -> None:
     assert site.objects(reader) == []
 
 
+@pytest.mark.parametrize("last", [0, 3_000, 100_000])
+def test_bucket_that_vanishes_in_the_middle_of_an_object_loses_no_response(
+    site: Site, last: int
+) -> None:
+    site.original("a.jpg", 1)
+    first = site.replica()
+    made = {path: get(first, f"web:a.jpg/{path}").content for path in (TILE, REDUCED, REGION)}
+    site.wait_until_uploaded(first)
+    second = site.replica()
+    site.relay.reset()
+    site.relay.last = last
+    for path, data in made.items():
+        assert get(second, f"web:a.jpg/{path}").content == data
+    assert site.relay.received > last
+    # What has arrived in part is in no cache: the next replica and process find whole images.
+    site.relay.last = None
+    second.end()
+    second.start()
+    for path, data in made.items():
+        assert get(second, f"web:a.jpg/{path}").content == data
+    assert "Traceback" not in second.log
+
+
 def test_a_server_with_other_settings_takes_nothing_wrong_from_the_bucket(site: Site) -> None:
     site.original("a.jpg", 1)
     site.original("other/a.jpg", 2, 2900, 2200)

@@ -20,6 +20,8 @@ class Relay:
     heads: list[str] = field(default_factory=list)
     received: int = 0
     """Bytes that the server has sent, heads included."""
+    last: int | None = None
+    """Number of received bytes after which each connection is closed; None: no limit."""
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
 
     @property
@@ -65,6 +67,8 @@ class Relay:
                     self.heads += [data.decode("latin-1")] if lines else []
                 else:
                     self.received += len(data)
+                    if self.last is not None and self.received > self.last:
+                        break
                 to.sendall(data)
         with suppress(OSError):
             to.shutdown(socket.SHUT_WR)

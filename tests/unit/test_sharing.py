@@ -42,6 +42,16 @@ def test_a_bound_on_memory_is_divided() -> None:
     assert share_of(settings, 1, 4).limits.memory == 2_000_000_000
 
 
+def test_the_length_of_the_queue_is_divided() -> None:
+    settings = Settings.model_validate({"limits": {"queue_length": 9}})
+    assert [share_of(settings, number, 4).limits.queue_length for number in range(4)] == [
+        3,
+        2,
+        2,
+        2,
+    ]
+
+
 def test_what_has_changed_is_named_and_what_needs_a_restart_apart() -> None:
     old = Settings(http_port=1, cache_path=Path("a"), info_cache_size=7)
     new = Settings(http_port=2, cache_path=Path("b"), info_cache_size=7, http_processes=3)

@@ -33,7 +33,10 @@ def share_of(settings: Settings, number: int, of: int, cpus: int | None = None) 
     images = settings.image_pool_size
     if "image_pool_size" not in settings.model_fields_set:
         images = max(images, 2 * of)  # so that each process can reserve one for tiles
-    memory = memory_for_images(settings) // of
+    limits = {
+        "memory": memory_for_images(settings) // of,
+        "queue_length": part(settings.limits.queue_length),
+    }
     threads = threads_of(settings.model_copy(update={"image_pool_size": images}), cpus)
     return settings.model_copy(
         update={
@@ -41,7 +44,7 @@ def share_of(settings: Settings, number: int, of: int, cpus: int | None = None) 
             "size_pool_size": part(settings.size_pool_size),
             "max_http_fetches": part(settings.max_http_fetches),
             "http_connections": part(settings.http_connections),
-            "limits": settings.limits.model_copy(update={"memory": memory}),
+            "limits": settings.limits.model_copy(update=limits),
             "workers": settings.workers.model_copy(update={"threads": threads}),
         }
     )
