@@ -212,7 +212,7 @@ WITHOUT_LANDLOCK = """
     ("wanted", "code", "said"),
     [
         ("auto", 0, "ok    confinement: limits, seccomp"),
-        ("auto", 0, "this system has no landlock; held back: memory, cpu"),
+        ("auto", 0, "this system has no landlock; restricted: memory, cpu"),
         ("required", 1, 'FAIL  confinement: workers.confinement is "required", and this system'),
         ("off", 0, "ok    confinement: off"),
     ],

@@ -250,6 +250,10 @@ def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.Monkey
         ('[types.a]\nsource = "disc"', "there are disk, lookup, objects, trusted_web, web"),
         ('[types.a]\nsource = "web"', "types.a.url: must be set: a URL such as"),
         ('[types.a]\nsource = "web"\nurl = "ftp://x/{name}"', "types.a.url: the URL must begin"),
+        (
+            '[types.a]\nsource = "web"\nurl = "http://x/y.jpg"',
+            "types.a.url: the URL must have a field",
+        ),
         ('[types.a]\nsource = "web"\nurl = "http:///{name}"', "types.a.url: the URL must begin"),
         ('[types.a]\nsource = "web"\nurl = "http://{name}.example/"', "not in its host"),
         ('[types.a]\nsource = "web"\nurl = "http://{name}@example.org/"', "not in its host"),

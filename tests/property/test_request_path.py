@@ -111,6 +111,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         signing={"keys": ["a-key-of-these-tests-with-enough-letters"]},
         cache={"memory_bytes": 10_000_000},
         pyramids={"min_pixels": 100_000, "tile_size": 128},
+        metrics={"allow_networks": ["127.0.0.0/8"]},
     )
     async with running_app(settings) as server:
         server.put("disk", "pic.jpg", picture())
@@ -215,6 +216,7 @@ async def test_the_fast_path_and_the_routes_answer_alike(server: Server) -> None
 
 ROUTES = [
     "/",
+    "/_:pages/latest/pages.css",
     "/?folder=disk",
     "/docs",
     "/openapi.json",
@@ -226,15 +228,39 @@ ROUTES = [
     "/metrics",
     "/admin/status",
     "/admin/explain/disk:pic.jpg/full/90,/0/default.jpg",
+    "/admin/explain/iiif/3/disk:pic.jpg/full/90,/0/default.jpg",
+    "/admin/explain/iiif/2/disk:pic.jpg/full/90,/0/default.jpg",
+    "/admin/cache",
+    "/admin/cache/disk:pic.jpg",
+    "/admin/none",
+    "/originals.zip?identifiers=disk:pic.jpg",
     "/collection.json",
     "/disk/collection.json",
     "/manifest.json?identifiers=disk:pic.jpg",
     "/disk:pic.jpg",
     "/disk:pic.jpg/view",
     "/disk:pic.jpg/embed",
+    "/disk:pic.jpg/original",
+    "/disk:pic.jpg/metadata.json",
+    "/disk:pic.jpg/thumbnail",
+    "/disk:pic.jpg/preview",
     "/nothing/at/all",
     *GOOD,
 ]
+
+
+def test_the_urls_reach_every_route(server: Server) -> None:
+    def template(path: str) -> str:
+        return path.replace("/iiif/3", "").replace("/iiif/2", "")
+
+    reached = set()
+    for url in ROUTES:
+        for method in ("GET", "DELETE"):
+            scope = {**scope_of(url.partition("?")[0]), "method": method}
+            reached.add(template(routed(server.app, scope)[0]))
+    routes = {template(str(getattr(route, "path", ""))) for route in all_routes(server.app)}
+    assert len(routes) > 20
+    assert routes - reached == set()
 
 
 async def test_nothing_is_sent_but_by_respond(
@@ -250,7 +276,7 @@ async def test_nothing_is_sent_but_by_respond(
 
     monkeypatch.setattr(responding, "complete", broken)
     monkeypatch.setattr("iiif_server.server.fast_path.complete", broken)
-    for method in ("GET", "HEAD", "OPTIONS", "POST"):
+    for method in ("GET", "HEAD", "OPTIONS", "POST", "DELETE"):
         for url in ROUTES:
             with pytest.raises(ZeroDivisionError):
                 await server.client.request(method, url, headers=headers)

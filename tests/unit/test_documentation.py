@@ -55,6 +55,17 @@ def _named_in_example() -> set[str]:
     return names
 
 
+def test_the_table_of_layers_is_that_of_the_contract() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    contract = [set(re.split(r"[ |]+", layer)) for layer in layers]
+    table = (
+        (ROOT / "docs/architecture.md").read_text().partition("| layer |")[2].partition("\n\n")[0]
+    )
+    rows = [set(re.findall(r"`(\w+)/?`", line.split("|")[1])) for line in table.splitlines()[2:]]
+    assert [{"cli", "__main__"}, *contract[2:]] == rows
+
+
 def test_settings_page_is_the_one_the_models_make() -> None:
     assert (ROOT / "docs/settings.md").read_text() == settings_page(), "run `make docs`"
 

@@ -106,9 +106,8 @@ class Status(BaseModel):
 
 
 @router.get("/health", summary="Liveness")
-async def health(response: Response) -> Health:
+async def health() -> Health:
     """Responds as long as the process runs."""
-    response.headers["Cache-Control"] = "no-store"
     return Health(status="ok")
 
 
@@ -120,7 +119,6 @@ async def health(response: Response) -> Health:
 async def ready(response: Response, services: CurrentServices) -> Ready:
     """Whether originals are readable, the cache is writable, and worker processes run."""
     reasons = [objection.text for objection in await services.readiness.objections()]
-    response.headers["Cache-Control"] = "no-store"
     if reasons:
         response.status_code = 503
         return Ready(status="unready", reasons=reasons)

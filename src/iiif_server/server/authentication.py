@@ -34,6 +34,6 @@ def require_token(
         # A request without `Authorization` is a visitor, not an attempt to guess a token.
         observer(AccessRefused(request.client.host if request.client else ""))
     raise UnauthenticatedError(
-        "This address is for those who run the server: it needs their token, as in "
+        "This URL is for those who run the server: it needs their token, as in "
         "Authorization: Bearer TOKEN."
     )

@@ -192,7 +192,7 @@ async def _on_http_error(_: Request, error: Exception) -> Answer:
 
 def not_allowed(methods: str) -> Answer:
     """405 response to a request with another method; the request content is not read."""
-    message = f"This address answers {' and '.join(methods.rsplit(', ', 1))} only."
+    message = f"This URL answers {' and '.join(methods.rsplit(', ', 1))} only."
     return problem(405, message, {"Allow": methods, "Connection": "close"})
 
 

@@ -13,7 +13,7 @@ from iiif_server.server.addresses import route_path
 from iiif_server.server.call import INFORMATION, ImageCall, parse_call
 from iiif_server.server.delivery import by_proxy
 from iiif_server.server.negotiation import NEGOTIABLE, accept_of, negotiate
-from iiif_server.server.services import Services
+from iiif_server.server.services import Services, services_of
 
 _CONTEXT = "iiif_server.request"
 
@@ -59,7 +59,7 @@ class RequestContext:
     @classmethod
     def of(cls, scope: Scope, administrative: Collection[str] = ()) -> "RequestContext":
         """Context of a request, created once, and again after settings were reloaded."""
-        services: Services = scope["app"].state.services
+        services = services_of(scope["app"])
         context: RequestContext | None = scope.get(_CONTEXT)
         if context is None or context.services is not services:
             began = time.perf_counter()

@@ -89,22 +89,11 @@ class Answer(Response):
 
 
 class JsonAnswer(JSONResponse):
-    """JSON response that FastAPI makes from the models that routes return."""
+    """JSON response that FastAPI makes from the models that routes return: states of the server."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send the answer, as routes do."""
-        extra = {
-            name: value
-            for name, value in self.headers.items()
-            if name not in {"content-length", "content-type", "cache-control"}
-        }
-        answer = Answer(
-            bytes(self.body),
-            JSON,
-            self.status_code,
-            cache_control=self.headers.get("cache-control", ""),
-            extra=extra,
-        )
+        """Send the answer, as routes do, with the status that the route has set."""
+        answer = Answer(bytes(self.body), JSON, self.status_code, cache_control="no-store")
         await respond(scope, answer, send)
 
 

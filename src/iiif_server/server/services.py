@@ -211,10 +211,20 @@ class Services:
         )
 
 
+def services_of(app: Any) -> Services:
+    """Services of an application; raises RuntimeError before its lifespan has opened them."""
+    services: Services | None = getattr(app.state, "services", None)
+    if services is None:
+        raise RuntimeError(
+            "The services of this application are not open: an application that mounts it has to "
+            "enter services_lifespan(app) in its own lifespan (docs/library.md)."
+        )
+    return services
+
+
 async def get_services(request: Request) -> Services:
     """Services of the app that handles a request; a FastAPI dependency."""
-    found: Services = request.app.state.services
-    return found
+    return services_of(request.app)
 
 
 CurrentServices = Annotated[Services, Depends(get_services)]

@@ -69,6 +69,10 @@ class WebOptions(FetchedOptions):
                 "fields may stand in the path or the query of the URL, not in its host"
             )
         Template(url)
+        if "{" not in url:
+            raise ValueError(
+                "the URL must have a field: for example https://example.com/images/{name}.jpg"
+            )
         return url
 
     @model_validator(mode="after")

@@ -55,6 +55,15 @@ async def test_images_are_served_below_the_path_of_the_mount(tmp_path: Path) -> 
         assert (await client.get("/images/docs")).status_code in {200, 503}
 
 
+async def test_a_mount_without_its_lifespan_says_what_is_missing(tmp_path: Path) -> None:
+    app = FastAPI()
+    app.mount("/images", create_app(settings_below(tmp_path), lambda _: None))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://museum.test") as client:
+        with pytest.raises(RuntimeError, match=r"services_lifespan\(app\)"):
+            await client.get("/images/status")
+
+
 async def test_the_example_of_the_page_serves_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -285,7 +285,7 @@ def _sandbox(found: SandboxStatus) -> str:
     text = f"{', '.join(parts) or 'nothing'} around worker processes"
     if found.unavailable:
         text += f"; this system has no {', no '.join(found.unavailable)}"
-    return f"{text}; held back: {', '.join(found.restrictions) or 'nothing'}"
+    return f"{text}; restricted: {', '.join(found.restrictions) or 'nothing'}"
 
 
 async def check_shared_cache(settings: Settings) -> list[Finding]:
