@@ -1,1 +1,1 @@
-"""What `make bench` measures: this server beside its peers, on the same images, in one run."""
+"""Benchmarks of `make bench`: this server and its peers, on the same images, in one run."""

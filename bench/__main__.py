@@ -1,4 +1,4 @@
-"""`python -m bench [--quick]`: measure, print the verdicts, write the page."""
+"""`python -m bench [--quick]`: measures, prints the results, and writes the page."""
 
 import argparse
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import servers, workloads
 from bench.images import make_images
-from bench.report import Findings, lines_of, write_findings, write_report
+from bench.report import Findings, format_checks, write_findings, write_report
 
 _ROOT = Path(__file__).parents[1]
 _SIZES = (2, 24, 108, 320)
@@ -17,7 +17,7 @@ _QUICK_SIZES = (2, 24)
 
 
 def main() -> int:
-    """Run all; 1 if a target is missed."""
+    """Run all workloads; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="2 and 24 megapixels only, to try the harness"
@@ -45,10 +45,10 @@ def main() -> int:
         bench.growth,
         bench.throughput,
         bench.latency,
-        servers.versions(),
+        servers.peer_versions(),
         (time.monotonic() - started) / 60,
     )
-    print("\n".join(lines_of(findings.checks)))
+    print("\n".join(format_checks(findings.checks)))
     write_findings(findings, build / "findings.json")
     docs = build if arguments.quick else _ROOT / "docs"
     write_report(findings, docs)

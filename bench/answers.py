@@ -1,4 +1,4 @@
-"""What was answered before, and ready tiles: beside nginx, which sends the same bytes as files."""
+"""Cached derivatives and ready tiles, compared with nginx, which sends the same bytes as files."""
 
 import statistics
 import subprocess
@@ -40,13 +40,13 @@ uvicorn.run(app, port=int(sys.argv[1]), lifespan="off", access_log=False, log_le
 """
 
 
-def again(bench: "Bench") -> None:
-    """All tiers of the cache, with and without nginx in front, and beside busy image processes."""
+def measure_cached(bench: "Bench") -> None:
+    """Measure all tiers of the cache, with and without nginx in front, and beside busy workers."""
     rates: dict[tuple[str, int], list[float]] = {}
 
     def measure(what: str, server: Server, paths: Sequence[str]) -> None:
         for connections in _CONNECTIONS:
-            found = load.wrk(server, paths, connections, _SECONDS)
+            found = load.run_wrk(server, paths, connections, _SECONDS)
             rates.setdefault((what, connections), []).append(found.rate)
 
     image = bench.large
@@ -55,39 +55,41 @@ def again(bench: "Bench") -> None:
     for _ in range(_REPEATS):
         with ExitStack() as stack:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=bench.work)))
-            with _ours(bench, _NO_MEMORY) as server:
+            with _running_server(bench, _NO_MEMORY) as server:
                 for kind, asked in (("tile", tiles), ("derivative", derivatives)):
                     paths = [server.path(image.name, path) for path in asked]
-                    for number, body in enumerate(load.bodies(server, paths)):
+                    for number, body in enumerate(load.fetch_bodies(server, paths)):
                         (work / f"{kind}{number}.jpg").write_bytes(body)
                     measure(f"{kind}, disk", server, paths)
-            with servers.static(work, bench.work) as files:
+            with servers.running_nginx(work, bench.work) as files:
                 for kind in ("tile", "derivative"):
                     measure(f"{kind}, nginx", files, [f"/{kind}{n}.jpg" for n in range(_FILES)])
             for name, settings, processes in (("memory", "", 1), ("memory, 2", "", 2)):
-                with _ours(bench, settings, processes) as server:
+                with _running_server(bench, settings, processes) as server:
                     for kind, asked in (("tile", tiles), ("derivative", derivatives)):
                         paths = [server.path(image.name, path) for path in asked]
-                        load.at_once(server, paths * 4, 8)
+                        load.request_concurrently(server, paths * 4, 8)
                         measure(f"{kind}, {name}", server, paths)
             for name, settings, configuration in (
                 ("proxy cache", _PREFIXED, "iiif-server.conf"),
                 ("accel", _ACCEL, "iiif-server-accel.conf"),
             ):
                 with (
-                    _ours(bench, settings) as server,
-                    servers.behind([server], configuration, bench.cache, bench.work) as front,
+                    _running_server(bench, settings) as server,
+                    servers.running_proxy(
+                        [server], configuration, bench.cache, bench.work
+                    ) as front,
                 ):
                     paths = [front.path(image.name, path) for path in derivatives]
-                    load.bodies(front, paths * 2)
+                    load.fetch_bodies(front, paths * 2)
                     measure(f"derivative, {name}", front, paths)
-            with _plain(work / "tile0.jpg", bench.work) as plain:
+            with _running_plain(work / "tile0.jpg", bench.work) as plain:
                 measure("plain", plain, ["/"])
-    _report(bench, rates)
-    bench.checks.append(_beside_busy_processes(bench, derivatives))
+    _add_results(bench, rates)
+    bench.checks.append(_check_busy_workers(bench, derivatives))
 
 
-def _report(bench: "Bench", rates: dict[tuple[str, int], list[float]]) -> None:
+def _add_results(bench: "Bench", rates: dict[tuple[str, int], list[float]]) -> None:
     found = {key: statistics.median(values) for key, values in rates.items()}
     for what, kind, tier, target in (
         ("hits from memory, one process", "derivative", "memory", 0.45),
@@ -131,20 +133,22 @@ def _report(bench: "Bench", rates: dict[tuple[str, int], list[float]]) -> None:
     )
 
 
-def _beside_busy_processes(bench: "Bench", derivatives: Sequence[str]) -> Check:
-    """p99 of hits while two image processes decode, and while two `djpeg` do."""
+def _check_busy_workers(bench: "Bench", derivatives: Sequence[str]) -> Check:
+    """Compare the p99 of hits while two workers decode, and while two `djpeg` do."""
     image = bench.large
     command = ["djpeg", "-outfile", "/dev/null", str(image.jpeg)]
     mine, others = [], []
     for _ in range(_REPEATS):
-        with servers.ours(bench.source, bench.work, settings="pyramids.enabled = false") as server:
+        with servers.running_iiif_server(
+            bench.source, bench.work, settings="pyramids.enabled = false"
+        ) as server:
             paths = [server.path(bench.smallest.name, path) for path in derivatives]
-            load.at_once(server, paths * 4, 8)
-            decode = partial(_decode_here, server, image.name, iter(range(1600, 2000)))
-            with _busy(decode):
-                mine.append(load.wrk(server, paths, 16, 3 * _SECONDS).p99)
-            with _busy(partial(subprocess.run, command, check=True)):
-                others.append(load.wrk(server, paths, 16, 3 * _SECONDS).p99)
+            load.request_concurrently(server, paths * 4, 8)
+            decode = partial(_decode_in_server, server, image.name, iter(range(1600, 2000)))
+            with _running_in_threads(decode):
+                mine.append(load.run_wrk(server, paths, 16, 3 * _SECONDS).p99)
+            with _running_in_threads(partial(subprocess.run, command, check=True)):
+                others.append(load.run_wrk(server, paths, 16, 3 * _SECONDS).p99)
     own, beside = statistics.median(mine), statistics.median(others)
     return Check(
         "p99 of hits while two image processes decode 108 megapixels / while two `djpeg` do",
@@ -154,19 +158,19 @@ def _beside_busy_processes(bench: "Bench", derivatives: Sequence[str]) -> Check:
     )
 
 
-def _decode_here(server: Server, name: str, widths: Iterator[int]) -> None:
+def _decode_in_server(server: Server, name: str, widths: Iterator[int]) -> None:
     client = load.Client(server)
     client.get(server.path(name, f"/full/{next(widths)},/0/default.jpg"))
     client.close()
 
 
 @contextmanager
-def _busy(work: Callable[[], object]) -> Iterator[None]:
-    """Two threads that do the same again and again."""
-    over = threading.Event()
+def _running_in_threads(work: Callable[[], object]) -> Iterator[None]:
+    """Run a function repeatedly in two threads."""
+    stop = threading.Event()
 
     def repeat() -> None:
-        while not over.is_set():
+        while not stop.is_set():
             work()
 
     threads = [threading.Thread(target=repeat) for _ in range(2)]
@@ -175,18 +179,20 @@ def _busy(work: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         for thread in threads:
             thread.join()
 
 
 @contextmanager
-def _ours(bench: "Bench", settings: str, processes: int = 1) -> Iterator[Server]:
-    with servers.ours(bench.source, bench.work, bench.cache, settings, processes) as server:
+def _running_server(bench: "Bench", settings: str, processes: int = 1) -> Iterator[Server]:
+    with servers.running_iiif_server(
+        bench.source, bench.work, bench.cache, settings, processes
+    ) as server:
         yield server
 
 
 @contextmanager
-def _plain(body: Path, work: Path) -> Iterator[Server]:
-    with servers.program(_PLAIN, str(body), work=work) as server:
+def _running_plain(body: Path, work: Path) -> Iterator[Server]:
+    with servers.running_program(_PLAIN, str(body), work=work) as server:
         yield server

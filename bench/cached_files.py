@@ -1,4 +1,4 @@
-"""What a cache of a million small files costs a server process: `make cached-files`.
+"""Cost of a cache of a million small files for a server process: `make cached-files`.
 
 Memory of the process, time of a scan, and the longest pause of the event loop meanwhile.
 """
@@ -30,10 +30,10 @@ def _fill(entries: Path, groups: int, each: int) -> None:
             (folder / f"{_digest(str(number))}.0.00000000.jpg").touch()
 
 
-async def _pauses(over: asyncio.Event) -> float:
-    """The longest time by which a short sleep was late, in seconds."""
+async def _measure_pauses(stop: asyncio.Event) -> float:
+    """Return the longest delay of a short sleep, in seconds."""
     longest = 0.0
-    while not over.is_set():
+    while not stop.is_set():
         before = time.perf_counter()
         await asyncio.sleep(_TICK)
         longest = max(longest, time.perf_counter() - before - _TICK)
@@ -41,12 +41,12 @@ async def _pauses(over: asyncio.Event) -> float:
 
 
 async def _measure(store: Store, name: str, work: object) -> None:
-    over = asyncio.Event()
-    pauses = asyncio.create_task(_pauses(over))
+    stop = asyncio.Event()
+    pauses = asyncio.create_task(_measure_pauses(stop))
     begin = time.perf_counter()
     await store.threads.run(work, timeout=3600)  # type: ignore[arg-type]
     seconds = time.perf_counter() - begin
-    over.set()
+    stop.set()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{name}: {seconds:.1f} s, longest pause {await pauses * 1000:.1f} ms, peak {peak:.0f} MB"

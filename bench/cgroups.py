@@ -1,4 +1,4 @@
-"""Limits on the CPU time of processes, by control groups of Linux (version 1 or 2; needs root)."""
+"""CPU limits by control groups of Linux (version 1 or 2; needs root)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ _PERIOD = 100_000
 
 
 @contextmanager
-def cpu_limit(name: str, cores: float) -> Iterator[list[str]]:
-    """What is written before a command, so that it and its children have so many cores."""
+def cpu_limit_prefix(name: str, cores: float) -> Iterator[list[str]]:
+    """Return the prefix of a command that limits it and its children to so many cores."""
     second = (_ROOT / "cgroup.controllers").exists()
     group = _ROOT / name if second else _ROOT / "cpu" / name
     group.mkdir()

@@ -1,4 +1,4 @@
-"""`python -m bench.costs`: what jobs take at their peak, beside what was estimated before."""
+"""`python -m bench.costs`: peak memory of jobs, compared with its estimate."""
 
 import argparse
 import multiprocessing
@@ -114,8 +114,8 @@ _LEVELS = ("full/max/0/default.png", "full/pct:40/0/default.jpg")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One job: what was thought, and what was."""
+class Measurement:
+    """Estimated and measured cost of one job."""
 
     name: str
     engine: str
@@ -125,7 +125,7 @@ class Measured:
 
 
 def main() -> None:
-    """Measure all, and print a line a job."""
+    """Measure all jobs, and print one line per job."""
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
     parser.add_argument("--megapixels", type=float, default=24)
     parser.add_argument("--only", default="", help="jobs whose name has this in it")
@@ -133,11 +133,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="costs-") as folder:
         originals = _Originals(Path(folder), arguments.megapixels)
         print(f"{'job':58} {'engine':9} {'estimate':>9} {'peak':>9} {'ratio':>6} {'ns/px est':>9}")
-        for name, plan in _jobs(originals):
+        for name, plan in _all_jobs(originals):
             if arguments.only in name:
                 job = plan()
-                taken = _in_process(job.function, job.plan)
-                _print(Measured(name, job.engine, job.cost, *taken))
+                taken = _measure_in_process(job.function, job.plan)
+                _print_line(Measurement(name, job.engine, job.cost, *taken))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class _Job:
     plan: Any
 
 
-def _print(one: Measured) -> None:
+def _print_line(one: Measurement) -> None:
     ratio = one.estimated.bytes / max(one.bytes, 1)
     mark = " LOW" if ratio < 1 else " high" if ratio > _TWICE and one.bytes > 64 * _MB else ""
     pace = one.seconds * 1e9 / max(one.estimated.effort, 1)
@@ -159,8 +159,8 @@ def _print(one: Measured) -> None:
     )
 
 
-def _jobs(originals: "_Originals") -> Iterator[tuple[str, Callable[[], _Job]]]:
-    """The name of each job, and what plans it: that may have to make an original first."""
+def _all_jobs(originals: "_Originals") -> Iterator[tuple[str, Callable[[], _Job]]]:
+    """Yield the name of each job and a function that plans it, and may write an original first."""
     for name, requests in _REQUESTS.items():
         for request in requests:
             yield f"{name} {request}", partial(_rendering, originals, name, request)
@@ -185,16 +185,16 @@ def _levelling(originals: "_Originals", name: str, request: str) -> _Job:
     path = originals.path(name)
     factor, operations = _on_level(path, request)
     part = _build(path, part_of(probe(path, _MAX_PIXELS), factor))
-    _in_process(build_part, part)
+    _measure_in_process(build_part, part)
     plan = _planned(path, request, Level(part.target, part.grid, operations))
     return _Job("level", cost_of_render(plan), render, plan)
 
 
-def _in_process(function: Callable[[Any], Any], plan: Any) -> tuple[int, float]:
-    """By how many bytes a fresh process grew over a job, and how many seconds it took."""
+def _measure_in_process(function: Callable[[Any], Any], plan: Any) -> tuple[int, float]:
+    """Return by how many bytes a fresh process grew during a job, and its duration in seconds."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, function, plan))
+    process = context.Process(target=_run_and_report, args=(theirs, function, plan))
     process.start()
     theirs.close()
     try:
@@ -205,18 +205,18 @@ def _in_process(function: Callable[[Any], Any], plan: Any) -> tuple[int, float]:
     return taken
 
 
-def _work(
+def _run_and_report(
     report: multiprocessing.connection.Connection, function: Callable[[Any], Any], plan: Any
 ) -> None:
     prepare_process(1, 1)
     pyvips.Image.black(8, 8).jpegsave_buffer()
-    before = memory.highest(os.getpid())
+    before = memory.peak_bytes(os.getpid())
     started = time.perf_counter()
     try:
         function(plan)
     finally:
         seconds = time.perf_counter() - started
-        report.send((memory.highest(os.getpid()) - before, seconds))
+        report.send((memory.peak_bytes(os.getpid()) - before, seconds))
 
 
 def _request(path: Path, request: str) -> tuple[Any, Any]:
@@ -268,7 +268,7 @@ def _build(path: Path, part: Part) -> BuildPlan:
 
 
 class _Originals:
-    """One picture in every flavour, each made when it is first asked for."""
+    """One picture in every format and sample type, each written on first use."""
 
     def __init__(self, folder: Path, megapixels: float) -> None:
         self._folder = folder
@@ -277,12 +277,12 @@ class _Originals:
         self._raw = folder / "raw.tif"
 
     def path(self, name: str) -> Path:
-        """The file of a flavour."""
+        """Return the file of a variant."""
         path = self._folder / name
         if not path.exists():
             if not self._raw.exists():
                 pixels(*self._size).write_to_file(str(self._raw))
-            _in_process(_write, (self._raw, path))
+            _measure_in_process(_write, (self._raw, path))
         return path
 
 
@@ -311,10 +311,10 @@ def _by_pillow(image: pyvips.Image, path: str) -> None:
     Image.frombuffer("RGB", size, image.write_to_memory()).save(path)
 
 
-def _samples(
+def _write_samples(
     write: Callable[[NDArray[Any]], bytes], *, deep: bool = False
 ) -> Callable[[pyvips.Image, str], None]:
-    """A flavour that a function writes from an array."""
+    """Return a variant that a function writes from an array."""
 
     def flavour(image: pyvips.Image, path: str) -> None:
         values = np.ndarray(
@@ -353,14 +353,14 @@ _FLAVOURS: dict[str, Callable[[pyvips.Image, str], None]] = {
     "photo.jp2": _by_pillow,
     "photo.bmp": _by_pillow,
     "photo.pdf": _by_pillow,
-    "12.jpg": _samples(
+    "12.jpg": _write_samples(
         lambda values: bytes(imagecodecs.jpeg8_encode(values >> 4, 95, bitspersample=12)),
         deep=True,
     ),
-    "lossless.jpg": _samples(
+    "lossless.jpg": _write_samples(
         lambda values: bytes(imagecodecs.jpeg8_encode(values, lossless=True)),
     ),
-    "planar.tif": _samples(
+    "planar.tif": _write_samples(
         lambda values: _tiff(
             np.ascontiguousarray(values.transpose(2, 0, 1)),
             planarconfig="separate",
@@ -368,28 +368,28 @@ _FLAVOURS: dict[str, Callable[[pyvips.Image, str], None]] = {
             rowsperstrip=64,
         )
     ),
-    "float.tif": _samples(
+    "float.tif": _write_samples(
         lambda values: _tiff(values.astype(np.float32) / 255, rowsperstrip=64),
     ),
-    "16.jp2": _samples(
+    "16.jp2": _write_samples(
         lambda values: bytes(imagecodecs.jpeg2k_encode(values, level=40)), deep=True
     ),
-    "5.jp2": _samples(
+    "5.jp2": _write_samples(
         lambda values: bytes(
             imagecodecs.jpeg2k_encode(
                 np.dstack((values, values[:, :, :2])), level=40, codecformat="J2K", mct=False
             )
         )
     ),
-    "lossy.jxl": _samples(
+    "lossy.jxl": _write_samples(
         lambda values: bytes(imagecodecs.jpegxl_encode(values, distance=1.0, effort=3))
     ),
-    "16.jxl": _samples(
+    "16.jxl": _write_samples(
         lambda values: bytes(imagecodecs.jpegxl_encode(values, lossless=True, effort=1)),
         deep=True,
     ),
-    "photo.psd": _samples(_psd),
-    "16.psd": _samples(_psd, deep=True),
+    "photo.psd": _write_samples(_psd),
+    "16.psd": _write_samples(_psd, deep=True),
 }
 
 

@@ -1,7 +1,7 @@
 """`python -m bench.crowd`: a crawler of full-size images beside people who look at tiles.
 
-Passes if every answer is 200 or 503, the readers' are 200 and 95 of 100 of them take less than a
-second, and the whole tree of processes stays below 3 GB.
+Passes if every response is 200 or 503, those of the readers are 200, 95 of 100 of them take less
+than a second, and the whole tree of processes stays below 3 GB.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import servers
-from bench.images import BenchImage, copies, make_image
-from bench.memory import Watch
+from bench.images import BenchImage, link_copies, make_image
+from bench.memory import MemoryWatch
 from bench.servers import Server
 
 _ROOT = Path(__file__).parents[1]
@@ -46,18 +46,18 @@ _TIMEOUT = 120
 
 @dataclass
 class Tally:
-    """What some clients were answered, and how long it took."""
+    """Statuses and durations of the responses to some clients."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
 
-    def at(self, percent: int) -> float:
-        """The time within which so many of a hundred had their answer."""
+    def percentile(self, percent: int) -> float:
+        """Return the duration that so many percent of the responses do not exceed, in seconds."""
         return statistics.quantiles(self.seconds, n=100, method="inclusive")[percent - 1]
 
 
 def main() -> int:
-    """Run all; 1 if a promise is broken."""
+    """Run all clients; return 1 if a promise is broken."""
     parser = argparse.ArgumentParser(prog="python -m bench.crowd", description=__doc__)
     parser.add_argument("--megapixels", type=int, default=108, choices=(2, 24, 108))
     parser.add_argument("--crawlers", type=int, default=64)
@@ -71,30 +71,30 @@ def main() -> int:
     work.mkdir(parents=True)
     folder = build / "source" / "bench"
     image = make_image(folder, arguments.megapixels)
-    names = copies(image, folder, map(str, range(_ORIGINALS)))
+    names = link_copies(image, folder, map(str, range(_ORIGINALS)))
     try:
-        with servers.ours(build / "source", work) as server:
-            return _crowd(server, image, names, arguments.crawlers, arguments.seconds)
+        with servers.running_iiif_server(build / "source", work) as server:
+            return _run_clients(server, image, names, arguments.crawlers, arguments.seconds)
     finally:
         shutil.rmtree(work, ignore_errors=True)
         for name in names:
             (folder / name).unlink()
 
 
-def _crowd(
+def _run_clients(
     server: Server, image: BenchImage, names: list[str], crawlers: int, seconds: float
 ) -> int:
     crawled, tiles, thumbnails, opening = Tally(), Tally(), Tally(), Tally()
-    _ask(server, server.path(image.name, _tile(image)), Tally())  # its pyramid is made
-    servers.wait_idle(server)
+    _request(server, server.path(image.name, _tile(image)), Tally())  # its pyramid is made
+    servers.wait_until_idle(server)
     until = time.monotonic() + seconds
     clients: list[Callable[[], None]] = [
         *[lambda n=n: _crawl(server, names, n, crawled, until) for n in range(crawlers)],
-        *[lambda n=n: _read(server, image, n, tiles, until) for n in range(_READERS)],
-        lambda: _look(server, image, thumbnails, until),
-        lambda: _open(server, names, image, opening, until),
+        *[lambda n=n: _request_tiles(server, image, n, tiles, until) for n in range(_READERS)],
+        lambda: _request_thumbnails(server, image, thumbnails, until),
+        lambda: _open_images(server, names, image, opening, until),
     ]
-    with Watch(server.pid) as watch:
+    with MemoryWatch(server.pid) as watch:
         threads = [threading.Thread(target=client) for client in clients]
         for thread in threads:
             thread.start()
@@ -107,15 +107,15 @@ def _crowd(
         ("first tiles", opening),
     ):
         print(
-            f"{what}: {dict(tally.statuses)}, median {tally.at(50) * 1000:.0f} ms, "
-            f"p95 {tally.at(95) * 1000:.0f} ms, longest {max(tally.seconds) * 1000:.0f} ms"
+            f"{what}: {dict(tally.statuses)}, median {tally.percentile(50) * 1000:.0f} ms, "
+            f"p95 {tally.percentile(95) * 1000:.0f} ms, longest {max(tally.seconds) * 1000:.0f} ms"
         )
     print(f"highest memory of all processes: {watch.peak / 1e9:.2f} GB")
-    print(f"lanes: {servers.status(server)['lanes']}")
+    print(f"lanes: {servers.fetch_status(server)['lanes']}")
     promises = {
         "every answer is 200 or 503": set(crawled.statuses) <= {200, 503},
         "every tile and small image is served": set(tiles.statuses + thumbnails.statuses) == {200},
-        "95 of 100 tiles take less than a second": tiles.at(95) < _MAX_SECONDS,
+        "95 of 100 tiles take less than a second": tiles.percentile(95) < _MAX_SECONDS,
         "all processes take less than 3 GB": watch.peak < _MAX_BYTES,
     }
     for promise, kept in promises.items():
@@ -124,40 +124,44 @@ def _crowd(
 
 
 def _crawl(server: Server, names: list[str], number: int, tally: Tally, until: float) -> None:
-    """Everything of every original, beginning with another one than the others do."""
+    """Request every image of every original, each crawler from another one on."""
     for step in itertools.count(number):
         if time.monotonic() >= until:
             return
         kind = _CRAWLED[(step // len(names) + step) % len(_CRAWLED)]
-        status = _ask(server, server.path(names[step % len(names)], f"/{kind}"), tally)
+        status = _request(server, server.path(names[step % len(names)], f"/{kind}"), tally)
         if status != http.HTTPStatus.OK:
             time.sleep(_PAUSE)
 
 
-def _read(server: Server, image: BenchImage, seed: int, tally: Tally, until: float) -> None:
-    """Tiles of the image that is open in a viewer, as somebody moves about in it."""
+def _request_tiles(
+    server: Server, image: BenchImage, seed: int, tally: Tally, until: float
+) -> None:
+    """Request tiles of the open image at random, as a reader who moves about in it."""
     chance = random.Random(seed)
     while time.monotonic() < until:
         column, row = (chance.randrange(side // _TILE) for side in (image.width, image.height))
-        _ask(server, server.path(image.name, _tile(image, column, row)), tally)
+        _request(server, server.path(image.name, _tile(image, column, row)), tally)
         time.sleep(0.05)
 
 
-def _look(server: Server, image: BenchImage, tally: Tally, until: float) -> None:
-    """Small images that nobody has asked for yet."""
+def _request_thumbnails(server: Server, image: BenchImage, tally: Tally, until: float) -> None:
+    """Request small images that nobody has requested before."""
     for width in itertools.count(200):
         if time.monotonic() >= until:
             return
-        _ask(server, server.path(image.name, f"/full/{width},/0/default.jpg"), tally)
+        _request(server, server.path(image.name, f"/full/{width},/0/default.jpg"), tally)
         time.sleep(0.2)
 
 
-def _open(server: Server, names: list[str], image: BenchImage, tally: Tally, until: float) -> None:
-    """The first tile of an image that nobody has opened yet, which has its pyramid made."""
+def _open_images(
+    server: Server, names: list[str], image: BenchImage, tally: Tally, until: float
+) -> None:
+    """Request the first tile of images that nobody has opened, which starts pyramid builds."""
     for name in names:
         if time.monotonic() >= until:
             return
-        _ask(server, server.path(name, _overview(image)), tally)
+        _request(server, server.path(name, _overview(image)), tally)
         time.sleep(3)
 
 
@@ -175,8 +179,8 @@ def _overview(image: BenchImage) -> str:
     return f"/0,0,{image.width},{image.height}/{size}/0/default.jpg"
 
 
-def _ask(server: Server, path: str, tally: Tally) -> int:
-    """The status of an answer, all of which is read; 0 if there was none."""
+def _request(server: Server, path: str, tally: Tally) -> int:
+    """Send a request and read the whole response; return its status, or 0 on an error."""
     started, status = time.perf_counter(), 0
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_TIMEOUT)
     try:

@@ -1,4 +1,4 @@
-"""A proxy whose answers take a fixed time, as if the server were far away."""
+"""Proxy that delays each response by a fixed time, as a distant server."""
 
 import asyncio
 import threading
@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 
 
 class DelayProxy:
-    """Passes connections on; an answer begins a fixed time after its request, or later.
+    """Proxy whose responses begin a fixed time after their request, or later.
 
-    Requests are not pipelined.
+    It supports no pipelining.
     """
 
     def __init__(self, target: int, seconds: float) -> None:

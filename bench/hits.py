@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench import servers
 from bench.images import make_image
-from bench.load import bodies
+from bench.load import fetch_bodies
 from bench.servers import Server
 
 _BARE = """
@@ -36,8 +36,8 @@ _CONNECTIONS = (16, 64)
 _TILE = "/0,0,512,512/512,/0/default.jpg"
 
 
-def rate(server: Server, path: str, connections: int) -> float:
-    """Requests a second on one path; raises if one was refused."""
+def measure_rate(server: Server, path: str, connections: int) -> float:
+    """Return the requests per second on one path; raise if one was refused."""
     command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{_SECONDS}s"]
     command.append(f"http://127.0.0.1:{server.port}{path}")
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -58,12 +58,12 @@ def main() -> None:
         (work / "static").mkdir()
         path = f"/bench:a.jpg{_TILE}"
         os.sched_setaffinity(0, {0})  # all servers inherit it
-        with servers.ours(work / "source", work, log_level="info") as own:
-            body = bodies(own, [path, path])[-1]
+        with servers.running_iiif_server(work / "source", work, log_level="info") as own:
+            body = fetch_bodies(own, [path, path])[-1]
             (work / "static" / "tile").write_bytes(body)
             peers: list[_Peer] = [
-                ("bare", lambda: servers.program(_BARE, str(len(body)), work=work), "/"),
-                ("nginx", lambda: servers.static(work / "static", work), "/tile"),
+                ("bare", lambda: servers.running_program(_BARE, str(len(body)), work=work), "/"),
+                ("nginx", lambda: servers.running_nginx(work / "static", work), "/tile"),
             ]
             _compare(own, path, peers, len(body))
 
@@ -75,10 +75,10 @@ def _compare(own: Server, path: str, peers: list[_Peer], size: int) -> None:
             with start() as server:
                 for connections in _CONNECTIONS:
                     rates.setdefault((peer, connections), []).append(
-                        rate(server, peer_path, connections)
+                        measure_rate(server, peer_path, connections)
                     )
         for connections in _CONNECTIONS:
-            rates.setdefault(("own", connections), []).append(rate(own, path, connections))
+            rates.setdefault(("own", connections), []).append(measure_rate(own, path, connections))
     print(f"{size} bytes a tile; medians of {_TURNS} turns, requests/s")
     for connections in _CONNECTIONS:
         middle = {

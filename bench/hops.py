@@ -30,7 +30,7 @@ _MODULE = "iiif_server"
 
 @dataclass
 class Hops:
-    """What was entered."""
+    """Functions and modules that were entered."""
 
     functions: set[CodeType] = field(default_factory=set)
     modules: set[str] = field(default_factory=set)
@@ -47,8 +47,8 @@ class Hops:
 
 
 @contextmanager
-def counting() -> Iterator[Hops]:
-    """Count what all threads enter."""
+def counting_hops() -> Iterator[Hops]:
+    """Count the functions that all threads enter."""
     hops = Hops()
     threading.setprofile(hops.enter)  # of threads that start now
     sys.setprofile(hops.enter)
@@ -59,7 +59,7 @@ def counting() -> Iterator[Hops]:
         threading.setprofile(None)
 
 
-async def ask(app: Any, path: str) -> bytes:
+async def request(app: Any, path: str) -> bytes:
     """Answer a GET as the protocol does: by the fast path, or by the application."""
     scope: Scope = {
         "type": "http",
@@ -91,7 +91,7 @@ async def ask(app: Any, path: str) -> bytes:
 
 
 async def measure(folder: Path) -> Iterator[tuple[str, Hops, Hops]]:
-    """The hops in server and worker, by the state that the server is in."""
+    """Return the hops in server and worker, by the state of the server."""
     (folder / "disk").mkdir()
     noise = Image.effect_noise((1600, 1200), 60).convert("RGB")
     noise.save(folder / "disk" / "a.jpg", quality=90)
@@ -119,11 +119,11 @@ async def measure(folder: Path) -> Iterator[tuple[str, Hops, Hops]]:
             planned.clear()
             if state == "stored":
                 app.state.services.responses.clear()
-            with counting() as server:
-                data = await ask(app, path)
+            with counting_hops() as server:
+                data = await request(app, path)
             if not data.startswith(b"\xff\xd8"):
                 raise SystemExit(f"{path} was not answered")
-            with counting() as worker:
+            with counting_hops() as worker:
                 for plan in planned:
                     jobs.render(plan)
             rows.append((state, server, worker))

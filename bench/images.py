@@ -1,4 +1,4 @@
-"""The images: photographic in their entropy, the same on every machine, made once."""
+"""Images of photographic entropy, the same on every machine, generated once."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ _OCTAVES = ((2048, 60.0), (512, 40.0), (128, 26.0), (32, 16.0), (8, 9.0))
 
 @dataclass(frozen=True, slots=True)
 class BenchImage:
-    """One original, and what was made of it for those who need something else."""
+    """Original, and the files that peers need of it."""
 
     megapixels: int
     width: int
@@ -29,11 +29,11 @@ class BenchImage:
 
     @property
     def name(self) -> str:
-        """The name of the original, without its type."""
+        """Name of the original, without its type."""
         return self.jpeg.name
 
     def tiff(self, tile: int) -> Path:
-        """The pyramidal TIFF with JPEG tiles of this side."""
+        """Return the path of the pyramidal TIFF with JPEG tiles of this side."""
         return self.jpeg.with_name(f"{self.jpeg.stem}-{tile}.tif")
 
 
@@ -41,7 +41,7 @@ _SIZES = {2: (1632, 1224), 24: (6000, 4000), 108: (12000, 9000), 320: (20000, 16
 
 
 def make_images(folder: Path, megapixels: Iterable[int]) -> dict[int, BenchImage]:
-    """The images by megapixels, with their TIFFs; those that are there are not made again."""
+    """Generate the images by megapixels, with their TIFFs; existing files stay."""
     folder.mkdir(parents=True, exist_ok=True)
     images = {}
     for size in megapixels:
@@ -49,15 +49,15 @@ def make_images(folder: Path, megapixels: Iterable[int]) -> dict[int, BenchImage
         for tile in TIFF_TILES:
             if not image.tiff(tile).exists():
                 part = image.tiff(tile).with_suffix(".part.tif")
-                subprocess.run(tiffsave(image.jpeg, part, tile), check=True)
+                subprocess.run(tiffsave_command(image.jpeg, part, tile), check=True)
                 part.rename(image.tiff(tile))
-        _check(image)
+        _check_size(image)
         images[size] = image
     return images
 
 
 def make_image(folder: Path, megapixels: int) -> BenchImage:
-    """The image of so many megapixels, without TIFFs."""
+    """Generate the image of so many megapixels, without TIFFs."""
     folder.mkdir(parents=True, exist_ok=True)
     width, height = _SIZES[megapixels]
     image = BenchImage(megapixels, width, height, folder / f"{megapixels}.jpg")
@@ -67,8 +67,8 @@ def make_image(folder: Path, megapixels: int) -> BenchImage:
     return image
 
 
-def tiffsave(source: Path, target: Path, tile: int) -> list[str]:
-    """The command that prepares a pyramidal TIFF."""
+def tiffsave_command(source: Path, target: Path, tile: int) -> list[str]:
+    """Return the command that writes a pyramidal TIFF."""
     return [
         *("vips", "tiffsave", str(source), str(target), "--tile", "--pyramid"),
         *("--compression", "jpeg", "--Q", str(TIFF_QUALITY)),
@@ -76,8 +76,8 @@ def tiffsave(source: Path, target: Path, tile: int) -> list[str]:
     ]
 
 
-def copies(image: BenchImage, folder: Path, names: Iterable[str]) -> list[str]:
-    """Further names of an original: to a server they are images that it has never seen."""
+def link_copies(image: BenchImage, folder: Path, names: Iterable[str]) -> list[str]:
+    """Link further names to an original: new images to a server."""
     made = []
     for name in names:
         full = f"{image.jpeg.stem}-{name}.jpg"
@@ -96,7 +96,7 @@ def _make(image: BenchImage) -> None:
     part.rename(image.jpeg)
 
 
-def _check(image: BenchImage) -> None:
+def _check_size(image: BenchImage) -> None:
     ratio = image.jpeg.stat().st_size / (image.width * image.height)
     low, high = BYTES_A_PIXEL
     if not low <= ratio <= high:
@@ -104,7 +104,7 @@ def _check(image: BenchImage) -> None:
 
 
 def pixels(width: int, height: int) -> pyvips.Image:
-    """Clouds of five octaves, shapes with sharp outlines, slow changes of colour, and grain."""
+    """Return clouds of five octaves, shapes with sharp outlines, colour gradients, and grain."""
     light = pyvips.Image.gaussnoise(width, height, sigma=GRAIN, mean=118, seed=5)
     for seed, (cell, contrast) in enumerate(_OCTAVES):
         light += _clouds(width, height, cell, seed) * contrast
@@ -117,7 +117,7 @@ def pixels(width: int, height: int) -> pyvips.Image:
 
 
 def _clouds(width: int, height: int, cell: int, seed: int) -> pyvips.Image:
-    """Perlin noise; large cells are computed small and enlarged, which nobody sees."""
+    """Return Perlin noise; large cells are computed small and enlarged."""
     times = max(1, cell // 8)
     small = pyvips.Image.perlin(
         width // times + 9, height // times + 9, cell_size=max(2, cell // times), seed=seed

@@ -1,4 +1,4 @@
-"""Asking servers, and commands, and counting what it takes; all times are in seconds."""
+"""Load generators for servers, and timing of commands; all durations are in seconds."""
 
 import http.client
 import json
@@ -21,12 +21,12 @@ _TIMEOUT = 120
 
 
 class RefusedError(Exception):
-    """A server answered with an error."""
+    """Error response of a server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk measured."""
+    """Result of wrk."""
 
     requests: int
     seconds: float
@@ -38,12 +38,12 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self.requests / self.seconds
 
 
 class Client:
-    """One kept-alive connection; every answer has to be a 200."""
+    """Kept-alive connection; every response must be 200."""
 
     def __init__(self, server: Server) -> None:
         self._name = server.name
@@ -55,7 +55,7 @@ class Client:
         return f"<Client of {self._name}>"
 
     def get(self, path: str) -> bytes:
-        """The body of the answer."""
+        """Return the body of the response."""
         self._connection.request("GET", path)
         response = self._connection.getresponse()
         body = response.read()
@@ -64,14 +64,14 @@ class Client:
         return body
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._connection.close()
 
 
-def one_by_one(server: Server, paths: Sequence[str], *, may_fail: int = 0) -> list[float]:
-    """How long each answer took; so many of them may be errors, which do not count."""
+def request_one_by_one(server: Server, paths: Sequence[str], *, may_fail: int = 0) -> list[float]:
+    """Return the duration of each response; `may_fail` of them may fail, and do not count."""
     client = Client(server)
-    taken = []
+    durations = []
     for path in paths:
         started = time.perf_counter()
         try:
@@ -82,31 +82,31 @@ def one_by_one(server: Server, paths: Sequence[str], *, may_fail: int = 0) -> li
                 raise
             time.sleep(0.2)  # until it runs again
         else:
-            taken.append(time.perf_counter() - started)
+            durations.append(time.perf_counter() - started)
     client.close()
-    return taken
+    return durations
 
 
-def bodies(server: Server, paths: Sequence[str]) -> list[bytes]:
-    """The answers."""
+def fetch_bodies(server: Server, paths: Sequence[str]) -> list[bytes]:
+    """Return the bodies of the responses."""
     client = Client(server)
     found = [client.get(path) for path in paths]
     client.close()
     return found
 
 
-def at_once(server: Server, paths: Sequence[str], connections: int) -> float:
-    """How long all answers took together, asked for in this order on some connections."""
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+def request_concurrently(server: Server, paths: Sequence[str], connections: int) -> float:
+    """Return the duration of all responses together, requested in order on some connections."""
+    pending: queue.SimpleQueue[str] = queue.SimpleQueue()
     for path in paths:
-        waiting.put(path)
+        pending.put(path)
     failures: list[Exception] = []
     clients = [Client(server) for _ in range(min(connections, len(paths)))]
 
     def work(client: Client) -> None:
         try:
             while True:
-                client.get(waiting.get_nowait())
+                client.get(pending.get_nowait())
         except queue.Empty:
             return
         except (OSError, RefusedError, http.client.HTTPException) as error:
@@ -118,18 +118,18 @@ def at_once(server: Server, paths: Sequence[str], connections: int) -> float:
         thread.start()
     for thread in threads:
         thread.join()
-    taken = time.perf_counter() - started
+    duration = time.perf_counter() - started
     for client in clients:
         client.close()
     if failures:
         raise failures[0]
-    return taken
+    return duration
 
 
-def wrk(
+def run_wrk(
     server: Server, paths: Sequence[str], connections: int, seconds: float, *, once: bool = False
 ) -> Load:
-    """What wrk measures on these paths; `once`: until each was asked for, or the time is over."""
+    """Run wrk on these paths; `once`: until each was requested, or the time is over."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         listing, result = Path(name, "paths"), Path(name, "result")
         listing.write_text("\n".join(paths) + "\n")
@@ -149,11 +149,11 @@ def wrk(
     return load
 
 
-def command_time(command: Sequence[str], repeats: int) -> float:
-    """The median time that a command takes."""
-    taken = []
+def time_command(command: Sequence[str], repeats: int) -> float:
+    """Return the median duration of a command."""
+    durations = []
     for _ in range(repeats):
         started = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)

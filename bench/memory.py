@@ -1,4 +1,4 @@
-"""The memory of a process and all that descend from it, as Linux counts it."""
+"""Memory of a process and its descendants, as Linux counts it."""
 
 import threading
 from contextlib import suppress
@@ -9,8 +9,8 @@ from typing import Self
 _INTERVAL = 0.05
 
 
-def tree(pid: int) -> list[int]:
-    """The process and its descendants."""
+def process_tree(pid: int) -> list[int]:
+    """Return the ids of the process and its descendants."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -25,13 +25,13 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def proportional(pid: int) -> int:
-    """Bytes of a process, pages that several share divided among them (PSS); 0 if it is gone."""
+def proportional_bytes(pid: int) -> int:
+    """Return the proportional set size (PSS) in bytes; 0 if the process has ended."""
     return _field(Path(f"/proc/{pid}/smaps_rollup"), "Pss:")
 
 
-def highest(pid: int) -> int:
-    """The most bytes that a process ever had, shared and mapped ones included; exact."""
+def peak_bytes(pid: int) -> int:
+    """Return the exact peak of the resident bytes of a process, shared pages included."""
     return _field(Path(f"/proc/{pid}/status"), "VmHWM:")
 
 
@@ -43,8 +43,8 @@ def _field(path: Path, name: str) -> int:
     return 0
 
 
-class Watch:
-    """Samples a process tree while the context is open; `peak` is the highest sum of PSS."""
+class MemoryWatch:
+    """Sampler of a process tree while the context is open; `peak` is the highest sum of PSS."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -70,4 +70,6 @@ class Watch:
 
     def _sample(self) -> None:
         while not self._ended.wait(_INTERVAL):
-            self.peak = max(self.peak, sum(proportional(pid) for pid in tree(self._pid)))
+            self.peak = max(
+                self.peak, sum(proportional_bytes(pid) for pid in process_tree(self._pid))
+            )

@@ -1,7 +1,7 @@
-"""`python -m bench.objects`: originals in object storage, next to the same originals on disk.
+"""`python -m bench.objects`: originals in object storage, and the same originals on disk.
 
-The store is moto's server (S3 over HTTP) on this machine, so what it adds is what it takes itself,
-and the network would come on top. A JPEG is fetched whole; a tiled TIFF is read in parts.
+The store is moto's server (S3 over HTTP) on this machine: the results include the time of moto,
+and exclude that of a network. A JPEG is fetched whole; a tiled TIFF is read in parts.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from typing import Any
 import boto3
 
 from bench import load, requests, servers
-from bench.images import BenchImage, make_image, tiffsave
-from bench.memory import proportional, tree
+from bench.images import BenchImage, make_image, tiffsave_command
+from bench.memory import process_tree, proportional_bytes
 from bench.servers import Server
 
 _ROOT = Path(__file__).parents[1]
@@ -41,20 +41,22 @@ run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=True)
 """A program that is moto's server; `/` answers with its buckets."""
 
 
-def _held(server: Server) -> int:
-    return sum(proportional(pid) for pid in tree(server.pid))
+def _fetched_bytes(server: Server) -> int:
+    return sum(proportional_bytes(pid) for pid in process_tree(server.pid))
 
 
 def bucket_client(url: str) -> Any:
-    """The store at a URL."""
+    """Return a client of the store at a URL."""
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **_KEYS)
 
 
-def first_view(server: Server, prefix: str, image: BenchImage, name: str) -> float:
-    """Seconds that info.json and the tiles of the first view take."""
-    taken = sum(load.one_by_one(server, [f"/{prefix}:{name}/info.json"]))
+def measure_first_view(server: Server, prefix: str, image: BenchImage, name: str) -> float:
+    """Return the seconds that info.json and the tiles of the first view take."""
+    taken = sum(load.request_one_by_one(server, [f"/{prefix}:{name}/info.json"]))
     for tiles in requests.first_view(image):
-        taken += load.at_once(server, [f"/{prefix}:{name}{tile}" for tile in tiles], _AT_ONCE)
+        taken += load.request_concurrently(
+            server, [f"/{prefix}:{name}{tile}" for tile in tiles], _AT_ONCE
+        )
     return taken
 
 
@@ -67,16 +69,16 @@ def _types(url: str) -> str:
 
 
 def measure(work: Path, image: BenchImage, repeats: int) -> Iterator[str]:
-    """A line for each comparison."""
+    """Return a line for each comparison."""
     source = work / "source"
     (source / "bench").mkdir(parents=True)
     tiled = work / "tiled.tif"
-    subprocess.run(tiffsave(image.jpeg, tiled, 256), check=True)
+    subprocess.run(tiffsave_command(image.jpeg, tiled, 256), check=True)
     kinds: dict[str, tuple[Path, str]] = {"JPEG": (image.jpeg, "jpg"), "tiled TIFF": (tiled, "tif")}
     with ExitStack() as stack:
-        store = stack.enter_context(servers.program(STORE, work=work))
+        store = stack.enter_context(servers.running_program(STORE, work=work))
         url = f"http://127.0.0.1:{store.port}"
-        server = stack.enter_context(servers.ours(source, work, types=_types(url)))
+        server = stack.enter_context(servers.running_iiif_server(source, work, types=_types(url)))
         client = bucket_client(url)
         client.create_bucket(Bucket=_BUCKET)
 
@@ -90,8 +92,8 @@ def measure(work: Path, image: BenchImage, repeats: int) -> Iterator[str]:
                 name = f"{turn}.{suffix}"
                 put(file, name)
                 for prefix, seconds in taken.items():
-                    one = first_view(server, prefix, image, name)
-                    servers.wait_idle(server)
+                    one = measure_first_view(server, prefix, image, name)
+                    servers.wait_until_idle(server)
                     if turn:  # the first one warms up
                         seconds.append(one)
             yield _line(f"first view, {kind} of {image.megapixels} MP", taken, "ms", 1000)
@@ -99,14 +101,14 @@ def measure(work: Path, image: BenchImage, repeats: int) -> Iterator[str]:
             for _ in range(3):
                 for prefix, rates in ready.items():
                     path = f"/{prefix}:1.{suffix}{_TILE}"
-                    rates.append(load.wrk(server, [path], 16, _SECONDS).rate)
+                    rates.append(load.run_wrk(server, [path], 16, _SECONDS).rate)
             yield _line(f"ready tile, {kind}", ready, "requests/s", 1)
-        memory = _held(server)
+        memory = _fetched_bytes(server)
         yield f"memory of all processes at the end: {memory / 1e6:,.0f} MB"
     for types, what in (("", "disk alone"), (_types("http://127.0.0.1:9"), "and objects")):
-        with servers.ours(source, work, types=types) as server:
-            load.one_by_one(server, ["/bench:1.jpg/info.json"])
-            yield f"memory at rest, {what}: {_held(server) / 1e6:,.0f} MB"
+        with servers.running_iiif_server(source, work, types=types) as server:
+            load.request_one_by_one(server, ["/bench:1.jpg/info.json"])
+            yield f"memory at rest, {what}: {_fetched_bytes(server) / 1e6:,.0f} MB"
 
 
 def _line(what: str, taken: dict[str, list[float]], unit: str, factor: float) -> str:

@@ -1,4 +1,4 @@
-"""`python -m bench.pool`: what one job costs beside the work that is done in it."""
+"""`python -m bench.pool`: overhead of one job, beside the work that it does."""
 
 import asyncio
 import sys
@@ -13,16 +13,18 @@ _JOBS = (("nothing", 0, 2000), ("100 kB", 10**5, 500), ("5 MB", 5 * 10**6, 10))
 
 
 def nothing() -> None:
-    """The set-up of a worker that needs none."""
+    """Setup of a worker that needs none."""
 
 
 def echo(value: bytes) -> bytes:
-    """The value."""
+    """Return the value."""
     return value
 
 
-async def _measure(pool: WorkerPool, size: int, jobs: int, clock: Callable[[], float]) -> float:
-    """Microseconds a job: the best of some rounds."""
+async def _measure_jobs(
+    pool: WorkerPool, size: int, jobs: int, clock: Callable[[], float]
+) -> float:
+    """Return microseconds per job: the best of some rounds."""
     payload = b"x" * size
     found = []
     for _ in range(_ROUNDS):
@@ -34,15 +36,15 @@ async def _measure(pool: WorkerPool, size: int, jobs: int, clock: Callable[[], f
 
 
 async def measure() -> None:
-    """Print what is measured."""
+    """Print the measurements."""
     began = time.perf_counter()
     pool = WorkerPool("bench", 1, Setup(nothing), print)
     await pool.open()
     print(f"start of a worker: {(time.perf_counter() - began) * 1e3:.0f} ms")
     try:
         for name, size, jobs in _JOBS:
-            wall = await _measure(pool, size, jobs, time.perf_counter)
-            own = await _measure(pool, size, jobs, time.process_time)
+            wall = await _measure_jobs(pool, size, jobs, time.perf_counter)
+            own = await _measure_jobs(pool, size, jobs, time.process_time)
             print(f"{name} there and back: {wall:.0f} us, {own:.0f} us of the server's CPU")
     finally:
         await pool.close()

@@ -1,4 +1,4 @@
-"""What was found, as a page and two pictures."""
+"""Results as a page and two charts."""
 
 import datetime as dt
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A measured ratio and what it has to keep to."""
+    """Measured ratio and its target."""
 
     what: str
     measured: float
@@ -21,14 +21,14 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether it does, to the digits that are shown."""
+        """Whether the ratio meets the target, to the digits that are shown."""
         measured = round(self.measured, 3)
         return measured >= self.target if self.at_least else measured <= self.target
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Numbers side by side."""
+    """Table of numbers."""
 
     title: str
     heads: Sequence[str]
@@ -37,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line of a picture."""
+    """Line of a chart."""
 
     label: str
     points: Sequence[tuple[float, float]]
@@ -46,7 +46,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that one run found."""
+    """Results of one run."""
 
     checks: Sequence[Check]
     tables: Sequence[Table]
@@ -58,7 +58,7 @@ class Findings:
 
 
 def write_report(findings: Findings, docs: Path) -> None:
-    """Write docs/benchmarks.md, and the pictures that it shows."""
+    """Write docs/benchmarks.md and its charts."""
     images = docs / "images"
     images.mkdir(parents=True, exist_ok=True)
     _draw(
@@ -75,12 +75,12 @@ def write_report(findings: Findings, docs: Path) -> None:
 
 
 def write_findings(findings: Findings, path: Path) -> None:
-    """Keep the numbers."""
+    """Write the results as JSON."""
     path.write_text(json.dumps(asdict(findings), indent=1))
 
 
-def lines_of(checks: Sequence[Check]) -> list[str]:
-    """The checks, for a terminal."""
+def format_checks(checks: Sequence[Check]) -> list[str]:
+    """Return the checks as lines for a terminal."""
     return [
         f"{'pass' if check.passed else 'FAIL'}  {check.measured:8.3f}  "
         f"({'>=' if check.at_least else '<='} {check.target:g})  {check.what}  {check.detail}"

@@ -1,4 +1,4 @@
-"""What is asked for: paths below an image's own, the same for every server."""
+"""Paths of image requests, relative to an image, the same for every server."""
 
 import math
 import random
@@ -12,7 +12,7 @@ ASPECT = 0.7
 
 
 def scale_factors(image: BenchImage, tile: int = TILE) -> list[int]:
-    """1, 2, 4, ... up to the level that is one tile."""
+    """Return 1, 2, 4, ... up to the level that is one tile."""
     factors = [1]
     while max(image.width, image.height) > tile * factors[-1]:
         factors.append(factors[-1] * 2)
@@ -20,7 +20,7 @@ def scale_factors(image: BenchImage, tile: int = TILE) -> list[int]:
 
 
 def tile_path(image: BenchImage, factor: int, column: int, row: int, tile: int = TILE) -> str:
-    """The request of a viewer for one tile (Image API 3.0, 4.7, in canonical form)."""
+    """Return the request of a viewer for one tile (Image API 3.0, 4.7, in canonical form)."""
     step = tile * factor
     x, y = column * step, row * step
     width, height = min(step, image.width - x), min(step, image.height - y)
@@ -29,7 +29,7 @@ def tile_path(image: BenchImage, factor: int, column: int, row: int, tile: int =
 
 
 def all_tiles(image: BenchImage, tile: int = TILE) -> list[str]:
-    """The tiles of all levels."""
+    """Return the tiles of all levels."""
     return [
         tile_path(image, factor, column, row, tile)
         for factor in scale_factors(image, tile)
@@ -72,12 +72,12 @@ def _visible(image: BenchImage, zoom: float) -> list[str]:
 
 
 def regions(image: BenchImage, count: int, seed: int) -> list[str]:
-    """Regions off every grid, 800-4000 pixels wide, reduced to 400-900."""
+    """Return regions off every grid, 800-4000 pixels wide, reduced to 400-900."""
     return [_region(image, random.Random(f"{seed} {n}"), "0") for n in range(count)]
 
 
 def rotations(image: BenchImage, count: int, seed: int) -> list[str]:
-    """Such regions, turned by quarters."""
+    """Return such regions, rotated by quarters."""
     return [
         _region(image, random.Random(f"{seed} {n}"), ("90", "180", "270")[n % 3])
         for n in range(count)
@@ -85,7 +85,7 @@ def rotations(image: BenchImage, count: int, seed: int) -> list[str]:
 
 
 def thumbnails(count: int, seed: int) -> list[str]:
-    """Whole images 150-600 pixels wide, no width twice."""
+    """Return whole images 150-600 pixels wide, each width once."""
     widths = random.Random(seed).sample(range(150, 600), count)
     return [f"/full/{width},/0/default.jpg" for width in widths]
 

@@ -1,4 +1,4 @@
-"""The servers that are compared: each is started on loopback, and ended by its process id."""
+"""Servers to compare: each is started on loopback, and stopped by its process id."""
 
 import http.client
 import json
@@ -30,7 +30,7 @@ CORES = os.cpu_count() or 1
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that answers."""
+    """Running server."""
 
     name: str
     port: int
@@ -39,12 +39,12 @@ class Server:
     """What comes before an image's name."""
 
     def path(self, image: str, rest: str) -> str:
-        """The path of a request for an image."""
+        """Return the path of a request for an image."""
         return f"{self.prefix}{image}{rest}"
 
 
 @contextmanager
-def ours(
+def running_iiif_server(
     source: Path,
     work: Path,
     cache: Path | None = None,
@@ -55,9 +55,9 @@ def ours(
     types: str = "",
     within: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """This server on a folder of originals; its cache is a new folder unless one is given.
+    """Run this server on a folder of originals; its cache is a new folder unless one is given.
 
-    `within` is written before its command.
+    `within` is a prefix of its command.
     """
     with tempfile.TemporaryDirectory(dir=work, prefix="ours-") as name:
         folder, port = Path(name), _free_port()
@@ -69,16 +69,24 @@ def ours(
             f"{types}"
         )
         program = Path(sys.executable).with_name("iiif-server")
-        command = [*within, str(program), "serve", "--config", str(file), "--port", str(port)]
+        command = [
+            *within,
+            str(program),
+            "serve",
+            "--config",
+            str(file),
+            "--port",
+            str(port),
+        ]
         command += ["--workers", str(processes)]
-        with _running(command, folder, {}) as pid:
-            _wait(port, "/health")
+        with _running_command(command, folder, {}) as pid:
+            _wait_until_ready(port, "/health")
             yield Server("iiif-server", port, pid, "/bench:")
 
 
 @contextmanager
-def iipimage(folder: Path, work: Path) -> Iterator[Server]:
-    """iipimage-server on a folder of pyramidal TIFFs: a process a core, behind nginx."""
+def running_iipimage(folder: Path, work: Path) -> Iterator[Server]:
+    """Run iipimage-server on a folder of pyramidal TIFFs: one process per core, behind nginx."""
     with tempfile.TemporaryDirectory(dir=work, prefix="iipimage-") as name, ExitStack() as stack:
         environment = {
             "FILESYSTEM_PREFIX": f"{folder}/",
@@ -89,7 +97,9 @@ def iipimage(folder: Path, work: Path) -> Iterator[Server]:
         upstreams = []
         for _ in range(CORES):
             bound = f"{_HOST}:{_free_port()}"
-            stack.enter_context(_kept_alive([_IIPSRV, "--bind", bound], Path(name), environment))
+            stack.enter_context(
+                _restarting_command([_IIPSRV, "--bind", bound], Path(name), environment)
+            )
             upstreams.append(f"server {bound} max_fails=0;")
         location = """
             fastcgi_pass iipimage;
@@ -100,25 +110,25 @@ def iipimage(folder: Path, work: Path) -> Iterator[Server]:
             fastcgi_param REQUEST_URI $request_uri;
         """
         upstream = f"upstream iipimage {{ least_conn; {' '.join(upstreams)} }}"
-        port, pid = stack.enter_context(_nginx(Path(name), location, upstream))
+        port, pid = stack.enter_context(_running_nginx(Path(name), location, upstream))
         yield Server("iipimage-server", port, pid, "/")
 
 
 @contextmanager
-def static(folder: Path, work: Path) -> Iterator[Server]:
-    """Nginx, sending files."""
+def running_nginx(folder: Path, work: Path) -> Iterator[Server]:
+    """Run nginx for static files."""
     with (
         tempfile.TemporaryDirectory(dir=work, prefix="static-") as name,
-        _nginx(Path(name), f"root {folder};", "") as (port, pid),
+        _running_nginx(Path(name), f"root {folder};", "") as (port, pid),
     ):
         yield Server("nginx", port, pid, "/")
 
 
 @contextmanager
-def behind(
+def running_proxy(
     replicas: Sequence[Server], configuration: str, cache: Path, work: Path
 ) -> Iterator[Server]:
-    """Nginx in front of our servers, as one of the files of deploy/nginx has it."""
+    """Run nginx in front of our servers, with a file of deploy/nginx."""
     with tempfile.TemporaryDirectory(dir=work, prefix="behind-") as name:
         text = (_DEPLOY / configuration).read_text()
         for pattern, value in {
@@ -132,32 +142,32 @@ def behind(
             text = re.sub(pattern, value, text)
         port = _free_port()
         text = text.replace("listen 80;", f"listen {_HOST}:{port};")
-        with _nginx(Path(name), "return 404;", text):
-            _wait(port, "/")
+        with _running_nginx(Path(name), "return 404;", text):
+            _wait_until_ready(port, "/")
             yield Server(f"nginx, {configuration}", port, replicas[0].pid, "/iiif/bench:")
 
 
 @contextmanager
-def processor(folder: Path, work: Path) -> Iterator[Server]:
-    """iiif-processor on a folder of plain originals."""
+def running_processor(folder: Path, work: Path) -> Iterator[Server]:
+    """Run iiif-processor on a folder of plain originals."""
     port = _free_port()
     command = ["node", str(_PROCESSOR / "server.mjs"), str(port), str(folder)]
-    with _running(command, work, {}) as pid:
-        _wait(port, "/")
+    with _running_command(command, work, {}) as pid:
+        _wait_until_ready(port, "/")
         yield Server("iiif-processor", port, pid, "/")
 
 
 @contextmanager
-def program(code: str, *arguments: str, work: Path) -> Iterator[Server]:
-    """A program in Python that listens on the port that is its first argument."""
+def running_program(code: str, *arguments: str, work: Path) -> Iterator[Server]:
+    """Run Python code that listens on the port of its first argument."""
     port = _free_port()
-    with _running([sys.executable, "-c", code, str(port), *arguments], work, {}) as pid:
-        _wait(port, "/")
+    with _running_command([sys.executable, "-c", code, str(port), *arguments], work, {}) as pid:
+        _wait_until_ready(port, "/")
         yield Server("plain", port, pid, "/")
 
 
-def status(server: Server) -> dict[str, Any]:
-    """What our server says of itself."""
+def fetch_status(server: Server) -> dict[str, Any]:
+    """Return /admin/status of our server."""
     connection = http.client.HTTPConnection(_HOST, server.port, timeout=30)
     connection.request("GET", "/admin/status", headers={"Authorization": f"Bearer {_TOKEN}"})
     document: dict[str, Any] = json.load(connection.getresponse())
@@ -165,11 +175,11 @@ def status(server: Server) -> dict[str, Any]:
     return document
 
 
-def wait_idle(server: Server, seconds: float = 120.0) -> None:
-    """Return when our server makes nothing any more."""
+def wait_until_idle(server: Server, seconds: float = 120.0) -> None:
+    """Wait until our server renders and builds nothing."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        now = status(server)
+        now = fetch_status(server)
         pool = now["pools"]["image"]
         if not (now["pyramids"]["building"] or pool["busy"] or pool["waiting"]):
             return
@@ -177,8 +187,8 @@ def wait_idle(server: Server, seconds: float = 120.0) -> None:
     raise TimeoutError(f"{server.name} is still at work after {seconds:g} seconds")
 
 
-def versions() -> dict[str, str]:
-    """The versions of everything that takes part."""
+def peer_versions() -> dict[str, str]:
+    """Return the versions of all software of the comparison."""
     import pyvips  # noqa: PLC0415
 
     from iiif_server import __version__  # noqa: PLC0415
@@ -192,27 +202,28 @@ def versions() -> dict[str, str]:
     vips = ".".join(str(pyvips.version(part)) for part in range(3))
     return {
         "iiif-server": f"{__version__} (Python {sys.version.split()[0]}, libvips {vips})",
-        "iipimage-server": _package("iipimage-server"),
+        "iipimage-server": _package_version("iipimage-server"),
         "iiif-processor": (
-            f"{peers['iiif-processor']} (sharp {peers['sharp']}, node {_said('node', '--version')})"
+            f"{peers['iiif-processor']} (sharp {peers['sharp']}, "
+            f"node {_command_output('node', '--version')})"
         ),
-        "vips, vipsthumbnail": _package("libvips-tools"),
-        "djpeg": _package("libjpeg-turbo-progs"),
-        "nginx": _package("nginx"),
-        "wrk": _package("wrk"),
+        "vips, vipsthumbnail": _package_version("libvips-tools"),
+        "djpeg": _package_version("libjpeg-turbo-progs"),
+        "nginx": _package_version("nginx"),
+        "wrk": _package_version("wrk"),
     }
 
 
-def _package(name: str) -> str:
-    return _said("dpkg-query", "-W", "-f", "${Version}", name)
+def _package_version(name: str) -> str:
+    return _command_output("dpkg-query", "-W", "-f", "${Version}", name)
 
 
-def _said(*command: str) -> str:
+def _command_output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @contextmanager
-def _nginx(folder: Path, location: str, extra: str) -> Iterator[tuple[int, int]]:
+def _running_nginx(folder: Path, location: str, extra: str) -> Iterator[tuple[int, int]]:
     port = _free_port()
     user = "user root;" if os.geteuid() == 0 else ""
     temporary = "\n".join(
@@ -235,14 +246,16 @@ def _nginx(folder: Path, location: str, extra: str) -> Iterator[tuple[int, int]]
     """)
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     command = [nginx, "-p", str(folder), "-c", str(configuration), "-e", f"{folder}/error.log"]
-    with _running(command, folder, {}) as pid:
-        _wait(port, "/")
+    with _running_command(command, folder, {}) as pid:
+        _wait_until_ready(port, "/")
         yield port, pid
 
 
 @contextmanager
-def _running(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[int]:
-    """The id of a process that runs while the context is open."""
+def _running_command(
+    command: list[str], folder: Path, environment: dict[str, str]
+) -> Iterator[int]:
+    """Run a process while the context is open; yield its id."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("IIIF_")}
     plain["IIIF_HTTP_DRAIN"] = "0"  # no load balancer has to notice its end
     with subprocess.Popen(
@@ -259,13 +272,15 @@ def _running(command: list[str], folder: Path, environment: dict[str, str]) -> I
 
 
 @contextmanager
-def _kept_alive(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A process that is started again when it dies, as iipsrv does over some regions."""
+def _restarting_command(
+    command: list[str], folder: Path, environment: dict[str, str]
+) -> Iterator[None]:
+    """Run a process that is restarted when it dies, as iipsrv does over some regions."""
     ended = threading.Event()
 
     def supervise() -> None:
         for _ in range(_MAX_RESTARTS):
-            with _running(command, folder, environment) as pid:
+            with _running_command(command, folder, environment) as pid:
                 while not ended.wait(0.02) and os.waitid(os.P_PID, pid, _ENDED) is None:
                     pass
             if ended.is_set():
@@ -287,7 +302,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait(port: int, path: str) -> None:
+def _wait_until_ready(port: int, path: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         connection = http.client.HTTPConnection(_HOST, port, timeout=10)

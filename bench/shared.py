@@ -1,7 +1,7 @@
 """`python -m bench.shared`: replicas with a shared cache.
 
-Two replicas beside one, each with a share of a core (control groups; needs root); what the shared
-cache takes of a first tile; and of a tile from the bucket. The store is moto's server.
+Two replicas compared with one, each with a share of a core (control groups; needs root); the cost
+of the shared cache for a first tile; and a tile from the bucket. The store is moto's server.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import load, requests, servers
-from bench.cgroups import cpu_limit
+from bench.cgroups import cpu_limit_prefix
 from bench.delays import DelayProxy
 from bench.images import BenchImage, make_image
 from bench.objects import STORE, bucket_client
@@ -33,7 +33,7 @@ _TILE = "/0,0,512,512/512,/0/default.jpg"
 
 
 class Replicas:
-    """Servers on the same originals, and a store for what they share."""
+    """Servers on the same originals, and a store for their shared cache."""
 
     def __init__(self, work: Path, store: Server) -> None:
         self._work = work
@@ -46,11 +46,11 @@ class Replicas:
         return f"<Replicas at {self.store_port}>"
 
     def put(self, image: BenchImage, name: str) -> None:
-        """Another original with the same content."""
+        """Add an original with the same content."""
         os.link(image.jpeg, self.source / "bench" / name)
 
     def settings(self, prefix: str, *, port: int | None = None, max_bytes: str = "10 GB") -> str:
-        """Those of a replica that shares a prefix of the bucket with others."""
+        """Return the settings of a replica that shares a prefix of the bucket with others."""
         return (
             'root_path = "/iiif"\nimage_pool_size = 2\n'
             f'cache.shared = "s3://{_BUCKET}/{prefix}"\ncache.max_bytes = "{max_bytes}"\n'
@@ -59,24 +59,26 @@ class Replicas:
         )
 
     def cold_rate(self, count: int, names: Sequence[str]) -> float:
-        """Requests a second of so many replicas behind nginx, each for an image never seen."""
+        """Return requests per second of so many replicas behind nginx, each for a new image."""
         with ExitStack() as stack:
             started = []
             for number in range(count):
-                limit = stack.enter_context(cpu_limit(f"iiif-bench-{number}", _CORES))
+                limit = stack.enter_context(cpu_limit_prefix(f"iiif-bench-{number}", _CORES))
                 settings = self.settings(f"cold-{count}")
-                one = servers.ours(self.source, self._work, settings=settings, within=limit)
+                one = servers.running_iiif_server(
+                    self.source, self._work, settings=settings, within=limit
+                )
                 started.append(stack.enter_context(one))
             front = stack.enter_context(
-                servers.behind(started, "iiif-server.conf", self._work, self._work)
+                servers.running_proxy(started, "iiif-server.conf", self._work, self._work)
             )
             paths = [front.path(name, _TILE) for name in names]
-            load.at_once(front, paths[:20], 4)  # warms up
-            return load.wrk(front, paths[20:], _CONNECTIONS, _SECONDS, once=True).rate
+            load.request_concurrently(front, paths[:20], 4)  # warms up
+            return load.run_wrk(front, paths[20:], _CONNECTIONS, _SECONDS, once=True).rate
 
 
-def replicas_beside_one(replicas: Replicas, image: BenchImage) -> Iterator[str]:
-    """Distinct cold tiles: two replicas, and one."""
+def compare_replicas(replicas: Replicas, image: BenchImage) -> Iterator[str]:
+    """Compare distinct cold tiles of two replicas and of one."""
     names = [f"cold-{number}.jpg" for number in range(_COLD)]
     for name in names:
         replicas.put(image, name)
@@ -87,13 +89,15 @@ def replicas_beside_one(replicas: Replicas, image: BenchImage) -> Iterator[str]:
     )
 
 
-def first_tiles(replicas: Replicas, image: BenchImage, repeats: int) -> Iterator[str]:
-    """The first tile of a new image, with and without the shared cache, in turns."""
+def compare_first_tiles(replicas: Replicas, image: BenchImage, repeats: int) -> Iterator[str]:
+    """Compare the first tile of a new image with and without the shared cache, in turns."""
     with ExitStack() as stack:
         kinds = {"without": "image_pool_size = 2\n", "with": replicas.settings("first")}
         found = {
             kind: stack.enter_context(
-                servers.ours(replicas.source, replicas.source.parent, settings=settings)
+                servers.running_iiif_server(
+                    replicas.source, replicas.source.parent, settings=settings
+                )
             )
             for kind, settings in kinds.items()
         }
@@ -102,8 +106,8 @@ def first_tiles(replicas: Replicas, image: BenchImage, repeats: int) -> Iterator
             name = f"first-{turn}.jpg"
             replicas.put(image, name)
             for kind, server in found.items():
-                (seconds,) = load.one_by_one(server, [f"/bench:{name}{_TILE}"])
-                _wait_written(server)
+                (seconds,) = load.request_one_by_one(server, [f"/bench:{name}{_TILE}"])
+                _wait_until_uploaded(server)
                 if turn:  # the first one warms up
                     taken[kind].append(seconds)
     without, shared = (statistics.median(taken[kind]) * 1000 for kind in kinds)
@@ -113,25 +117,27 @@ def first_tiles(replicas: Replicas, image: BenchImage, repeats: int) -> Iterator
     )
 
 
-def tiles_from_the_bucket(replicas: Replicas, image: BenchImage) -> Iterator[str]:
-    """Tiles of a pyramid of another replica, each of which comes from the bucket."""
+def measure_bucket_tiles(replicas: Replicas, image: BenchImage) -> Iterator[str]:
+    """Measure tiles of a pyramid of another replica, each of which comes from the bucket."""
     replicas.put(image, "ready.jpg")
     tiles = [f"/bench:ready.jpg{tile}" for tile in requests.all_tiles(image)[:80]]
     with ExitStack() as stack:
         work = replicas.source.parent
         builder = stack.enter_context(
-            servers.ours(replicas.source, work, settings=replicas.settings("ready"))
+            servers.running_iiif_server(replicas.source, work, settings=replicas.settings("ready"))
         )
-        load.one_by_one(builder, tiles[:1])
-        _wait_written(builder)
+        load.request_one_by_one(builder, tiles[:1])
+        _wait_until_uploaded(builder)
         proxy = stack.enter_context(DelayProxy(replicas.store_port, _DELAY).running())
         # Its cache is too small for a part, so that each tile is a request to the bucket.
         settings = replicas.settings("ready", port=proxy.port, max_bytes="4 MB")
-        reader = stack.enter_context(servers.ours(replicas.source, work, settings=settings))
-        load.one_by_one(reader, tiles[:1])
+        reader = stack.enter_context(
+            servers.running_iiif_server(replicas.source, work, settings=settings)
+        )
+        load.request_one_by_one(reader, tiles[:1])
         proxy.ranges.clear()
-        remote = statistics.median(load.one_by_one(reader, tiles[1:])) * 1000
-        local = statistics.median(load.one_by_one(builder, tiles[1:])) * 1000
+        remote = statistics.median(load.request_one_by_one(reader, tiles[1:])) * 1000
+        local = statistics.median(load.request_one_by_one(builder, tiles[1:])) * 1000
     if len(proxy.ranges) != len(tiles) - 1:
         raise RuntimeError(f"{len(proxy.ranges)} of {len(tiles) - 1} tiles came from the bucket")
     bucket = statistics.median(proxy.ranges) * 1000
@@ -141,10 +147,10 @@ def tiles_from_the_bucket(replicas: Replicas, image: BenchImage) -> Iterator[str
     )
 
 
-def _wait_written(server: Server) -> None:
-    """Return when a server makes nothing, and nothing waits to be written to the bucket."""
-    servers.wait_idle(server)
-    while (servers.status(server).get("shared") or {}).get("waiting"):
+def _wait_until_uploaded(server: Server) -> None:
+    """Wait until a server builds nothing and has no pending writes to the bucket."""
+    servers.wait_until_idle(server)
+    while (servers.fetch_status(server).get("shared") or {}).get("waiting"):
         time.sleep(0.1)
 
 
@@ -159,13 +165,13 @@ def main() -> None:
     # Beside the originals, of which there are links.
     with (
         tempfile.TemporaryDirectory(prefix="bench-shared-", dir=folder.parents[1]) as work,
-        servers.program(STORE, work=Path(work)) as store,
+        servers.running_program(STORE, work=Path(work)) as store,
     ):
         replicas = Replicas(Path(work), store)
         for lines in (
-            tiles_from_the_bucket(replicas, large),
-            first_tiles(replicas, large, arguments.repeats),
-            replicas_beside_one(replicas, small),
+            measure_bucket_tiles(replicas, large),
+            compare_first_tiles(replicas, large, arguments.repeats),
+            compare_replicas(replicas, small),
         ):
             for line in lines:
                 print(line, flush=True)

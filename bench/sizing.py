@@ -1,7 +1,7 @@
-"""`python -m bench.sizing`: what docs/scaling.md reckons with.
+"""`python -m bench.sizing`: the figures of docs/scaling.md.
 
-Requests a second of one core for each kind of work, the memory of a worker, and the disk space of
-an original and its pyramid. The server runs on one core, and wrk on another (taskset).
+Requests per second of one core for each kind of work, the memory of a worker, and the disk space
+of an original and its pyramid. The server runs on one core, and wrk on another (taskset).
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import load, requests, servers
 from bench.images import BenchImage, make_image
-from bench.memory import proportional, tree
+from bench.memory import process_tree, proportional_bytes
 from bench.servers import Server
 
 _ROOT = Path(__file__).parents[1]
@@ -36,18 +36,20 @@ class Sizing:
     work: Path
 
     def put(self, megapixels: int, name: str) -> None:
-        """Another original with the same content."""
+        """Add an original with the same content."""
         os.link(self.images[megapixels].jpeg, self.work / "source" / "bench" / name)
 
     @contextmanager
     def server(self, settings: str = "") -> Iterator[Server]:
-        """A server on one core."""
+        """Run a server on one core."""
         own = f"image_pool_size = 2\nsize_pool_size = 1\n{settings}"
-        with servers.ours(self.work / "source", self.work, settings=own, within=_CORE) as server:
+        with servers.running_iiif_server(
+            self.work / "source", self.work, settings=own, within=_CORE
+        ) as server:
             yield server
 
     def rates(self) -> Iterator[str]:
-        """Requests a second of each kind of work."""
+        """Return requests per second for each kind of work."""
         image = self.images[_MIDDLE]
         self.put(_MIDDLE, "ready.jpg")
         for number in range(_MANY):
@@ -60,28 +62,30 @@ class Sizing:
             f"new images of {_SMALL} MP": [f"/bench:new-{n}.jpg{_TILE}" for n in range(_MANY)],
         }
         with self.server() as server:
-            _build(server, tiles)
-            load.one_by_one(server, tiles)
-            yield _rate("tiles from memory", partial(load.wrk, server, tiles))
+            _build_pyramid(server, tiles)
+            load.request_one_by_one(server, tiles)
+            yield _format_rate("tiles from memory", partial(load.run_wrk, server, tiles))
         with self.server("cache.memory_bytes = 0\n") as server:
-            _build(server, tiles)
-            yield _rate("tiles of a pyramid", partial(load.wrk, server, tiles))
+            _build_pyramid(server, tiles)
+            yield _format_rate("tiles of a pyramid", partial(load.run_wrk, server, tiles))
             for kind, paths in each.items():
-                load.one_by_one(server, paths[:5])
-                yield _rate(kind, partial(load.wrk, server, paths[5:], once=True))
+                load.request_one_by_one(server, paths[:5])
+                yield _format_rate(kind, partial(load.run_wrk, server, paths[5:], once=True))
 
     def builds(self) -> Iterator[str]:
-        """Megapixels a second of pyramids, memory, and disk space."""
+        """Return megapixels per second of pyramid builds, memory, and disk space."""
         for megapixels in (_MIDDLE, _LARGE):
             image, name = self.images[megapixels], f"build-{megapixels}.jpg"
             self.put(megapixels, name)
             with self.server() as server:
-                rest = _memory(server)
+                rest = _measure_memory(server)
                 started = time.perf_counter()
-                _build(server, [f"/bench:{name}{tile}" for tile in requests.all_tiles(image)])
+                _build_pyramid(
+                    server, [f"/bench:{name}{tile}" for tile in requests.all_tiles(image)]
+                )
                 seconds = time.perf_counter() - started
                 stored = sum(path.stat().st_size for path in self.work.rglob("*.szi"))
-                after = _memory(server)
+                after = _measure_memory(server)
             pixels = image.width * image.height / 1e6
             yield (
                 f"{megapixels} MP: built in {seconds:.2f} s, {pixels / seconds:.0f} MP/s; original "
@@ -92,19 +96,19 @@ class Sizing:
             )
 
 
-def _build(server: Server, tiles: list[str]) -> None:
-    """Have the whole pyramid of an image built: its first and its last tile are of both parts."""
-    load.at_once(server, [tiles[0], tiles[-1]], 2)
-    servers.wait_idle(server)
+def _build_pyramid(server: Server, tiles: list[str]) -> None:
+    """Build the whole pyramid of an image: its first and last tile are in different parts."""
+    load.request_concurrently(server, [tiles[0], tiles[-1]], 2)
+    servers.wait_until_idle(server)
 
 
-def _memory(server: Server) -> list[float]:
-    """Megabytes (PSS) of the server process, and of its workers."""
-    found = [proportional(pid) / 1e6 for pid in tree(server.pid)]
+def _measure_memory(server: Server) -> list[float]:
+    """Return megabytes (PSS) of the server process, and of its workers."""
+    found = [proportional_bytes(pid) / 1e6 for pid in process_tree(server.pid)]
     return [size for size in found if size]  # without those that have just been replaced
 
 
-def _rate(kind: str, measure: Callable[[int, float], load.Load]) -> str:
+def _format_rate(kind: str, measure: Callable[[int, float], load.Load]) -> str:
     found = measure(_CONNECTIONS, _SECONDS)
     return f"{kind}: {found.rate:,.0f} requests/s, p50 {found.p50 * 1000:.1f} ms"
 
