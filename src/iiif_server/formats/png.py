@@ -28,6 +28,8 @@ _MAX_RATIO = 1032
 _READ_CHUNKS = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"})
 _FILL_BYTES = 20
 """Bytes a pixel of copies while missing pixels are filled."""
+_RAW_EXIF = b"Raw profile type exif\0"
+"""Keyword of the zTXt or tEXt chunk in which ImageMagick wrote EXIF before there was eXIf."""
 _TAIL = 1 << 17
 """Bytes at the end of a file that are searched for IEND, and EXIF after the pixels."""
 _MAX_NAME_MATCHES = 1_000
@@ -67,6 +69,7 @@ def inspect(file: BoundedFile) -> Inspection:
     """Refuse a PNG with too many pixels, or too much metadata, compressed or not."""
     metadata, header = 0, _Header()
     contents: dict[bytes, bytes] = {}
+    raw_exif = b""
     for index, chunk in enumerate(_chunks(file)):
         if chunk.name == b"IDAT":
             break
@@ -77,7 +80,10 @@ def inspect(file: BoundedFile) -> Inspection:
         file.check_block(chunk.length, f"its {_display_name(chunk)} chunk")
         metadata += chunk.length
         file.check(metadata, MAX_METADATA_BYTES, "bytes of metadata")
-        _check_decompressed(file, chunk)
+        decompressed = _check_decompressed(file, chunk)
+        is_text = chunk.name in {b"tEXt", b"zTXt"}
+        if is_text and file.read_at(chunk.offset, len(_RAW_EXIF)) == _RAW_EXIF:
+            raw_exif = _exif_of_hex(decompressed or file.read_at(chunk.offset, chunk.length))
         if chunk.name in _READ_CHUNKS:
             contents.setdefault(
                 chunk.name, file.read_at(chunk.offset, min(chunk.length, MAX_BLOCK_BYTES))
@@ -89,7 +95,7 @@ def inspect(file: BoundedFile) -> Inspection:
         interleaved=header.interlaced,
         partial=partial,
         colour_tags=_colours(contents),
-        exif=contents.get(b"eXIf") or next(_chunks_in(tail, b"eXIf"), b""),
+        exif=contents.get(b"eXIf") or next(_chunks_in(tail, b"eXIf"), b"") or raw_exif,
         xmp=next(filter(None, map(_xmp_of, _chunks_in(tail, b"iTXt"))), b""),
     )
 
@@ -219,24 +225,34 @@ def _check_header(file: BoundedFile, chunk: _Chunk) -> _Header:
     return _Header(bool(interlaced), decompressed, bits * _CHANNELS[colour], width * height)
 
 
-def _check_decompressed(file: BoundedFile, chunk: _Chunk) -> None:
-    """Refuse a chunk that decompresses to more than 1 MiB."""
+def _check_decompressed(file: BoundedFile, chunk: _Chunk) -> bytes:
+    """Decompress a chunk; empty if it is not compressed. Refuse one of more than 1 MiB."""
     if chunk.name not in {b"zTXt", b"iTXt", b"iCCP"}:
-        return
+        return b""
     data = file.read_at(chunk.offset, chunk.length)
     start = _compressed_offset(chunk.name, data)
     if start is None:
-        return
+        return b""
     decompressor = zlib.decompressobj()
     try:
-        decompressed = len(decompressor.decompress(data[start:], _MAX_DECOMPRESSED + 1))
+        decompressed = decompressor.decompress(data[start:], _MAX_DECOMPRESSED + 1)
     except zlib.error:
-        return  # no other library can decompress it either
+        return b""  # no other library can decompress it either
     file.check(
-        decompressed,
+        len(decompressed),
         _MAX_DECOMPRESSED,
         f"bytes or more, decompressed, in its {_display_name(chunk)} chunk",
     )
+    return decompressed
+
+
+def _exif_of_hex(text: bytes) -> bytes:
+    """Return the EXIF that ImageMagick wrote as text: name, length, hexadecimal digits."""
+    digits = b"".join(text.removeprefix(_RAW_EXIF).split()[2:])
+    try:
+        return bytes.fromhex(digits.decode("ascii")).removeprefix(b"Exif\0\0")
+    except ValueError:
+        return b""
 
 
 def _compressed_offset(name: bytes, data: bytes) -> int | None:

@@ -166,6 +166,17 @@ def test_full_range_counts_beside_unspecified_code_points(tmp_path: Path) -> Non
 EXIF = pictures.exif(6).removeprefix(b"Exif\0\0")
 
 
+def raw_profile(
+    data: bytes, *, name: bytes = b"exif", digits: str = "", compressed: bool = True
+) -> bytes:
+    """A profile as ImageMagick writes it into text: hexadecimal digits in lines of 72."""
+    written = data.hex() + digits
+    lines = "\n".join(written[at : at + 72] for at in range(0, len(written), 72))
+    text = f"\n{name.decode()}\n{len(data):8}\n{lines}\n"
+    content = b"\0" + zlib.compress(text.encode()) if compressed else text.encode()
+    return b"Raw profile type " + name + b"\0" + content
+
+
 @pytest.mark.parametrize(
     ("data", "turned"),
     [
@@ -174,8 +185,24 @@ EXIF = pictures.exif(6).removeprefix(b"Exif\0\0")
         (png(after=chunk(b"tEXt", b"a\0eXIf eXIf") + chunk(b"eXIf", EXIF), size=(48, 24)), True),
         (png(after=chunk(b"eXIf", EXIF)[:-1] + b"x", size=(48, 24)), False),
         (png(size=(48, 24)), False),
+        (png(chunk(b"zTXt", raw_profile(EXIF)), size=(48, 24)), True),
+        (png(chunk(b"zTXt", raw_profile(b"Exif\0\0" + EXIF)), size=(48, 24)), True),
+        (png(chunk(b"tEXt", raw_profile(EXIF, compressed=False)), size=(48, 24)), True),
+        (png(chunk(b"zTXt", raw_profile(EXIF, digits="xy")), size=(48, 24)), False),
+        (png(chunk(b"zTXt", raw_profile(EXIF, name=b"8bim")), size=(48, 24)), False),
     ],
-    ids=["before", "behind", "behind text that has its name", "with a wrong checksum", "none"],
+    ids=[
+        "before",
+        "behind",
+        "behind text that has its name",
+        "with a wrong checksum",
+        "none",
+        "by ImageMagick",
+        "by ImageMagick, with a prefix",
+        "by ImageMagick, uncompressed",
+        "by ImageMagick, damaged",
+        "another profile of ImageMagick",
+    ],
 )
 def test_exif_of_png_counts_wherever_it_stands(data: bytes, turned: bool, tmp_path: Path) -> None:  # noqa: FBT001
     path = tmp_path / "original.png"
