@@ -179,7 +179,7 @@ def _recognise_format(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
     if format_ is None or format_ not in bounds.formats:
         read = ", ".join(format_ for format_ in OriginalFormat if format_ in bounds.formats)
         raise NotAnImageError(
-            f"The original has none of the formats that this server reads: {read}."
+            f"The original is not an image in a format that this server reads: {read}."
         )
     if size > bounds.file_bytes:
         raise OriginalTooLargeError(
