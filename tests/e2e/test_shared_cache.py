@@ -95,6 +95,28 @@ def test_purge_deletes_in_the_bucket_and_in_the_other_replica(site: Site) -> Non
     assert "SharedPurgeSeen" in second.log
 
 
+def test_purge_during_an_outage_is_repeated_until_the_bucket_is_back(site: Site) -> None:
+    site.original("a.jpg", 1)
+    server = site.replica()
+    get(server, f"web:a.jpg/{TILE}")
+    site.wait_until_uploaded(server)
+    site.relay.last = 0  # the store vanishes
+    purge = httpx.delete(
+        f"{server.url}/admin/cache/web:a.jpg",
+        headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+        trust_env=False,
+        verify=TRUST,
+        timeout=120,
+    )
+    assert purge.status_code == 503
+    assert "repeated in the shared cache until it succeeds" in purge.text
+    server.kill()
+    server.start()
+    assert [name for name in site.objects() if "/entries/" in name]
+    site.relay.last = None
+    wait_until(lambda: not [name for name in site.objects() if "/entries/" in name])
+
+
 @contextmanager
 def hanging_store() -> Iterator[int]:
     """Store that accepts connections and never answers; yield its port."""
