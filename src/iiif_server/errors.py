@@ -120,6 +120,9 @@ class UnknownTypeError(NotFoundError):
 class OriginalNotFoundError(NotFoundError):
     """The source has no original with this name."""
 
+    def __init__(self, message: str = "There is no image with this identifier.") -> None:
+        super().__init__(message)
+
 
 class PageNotFoundError(NotFoundError):
     """The original has fewer pages than the number of the requested page."""
@@ -135,7 +138,7 @@ class OutsideFolderError(OriginalNotFoundError):
     """The name leads out of the folder of its type through a link; clients only get a 404."""
 
     def __init__(self, detail: str, path: str | None = None) -> None:
-        super().__init__("There is no image with this identifier.")
+        super().__init__()
         self.detail = detail
         """Target of the link, for the log."""
         self.path = path

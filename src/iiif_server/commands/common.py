@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial, wraps
 from pathlib import Path
@@ -26,8 +26,6 @@ Advance = Callable[[], None]
 """Function that advances a progress bar by one step."""
 ReadSettings = Callable[[], Loaded]
 """Function that loads the settings which the command line names."""
-ShowProgress = Callable[[str, int | None], AbstractContextManager[Advance]]
-"""Function that opens a progress bar with a description and the number of steps, if known."""
 
 config_option = click.option(
     "--config",

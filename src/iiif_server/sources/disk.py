@@ -158,7 +158,7 @@ class DiskSource(Source[DiskOptions]):
             except OriginalNotFoundError as error:
                 if first_error is None or isinstance(error, OutsideFolderError):
                     first_error = error
-        raise first_error or OriginalNotFoundError("There is no image with this identifier.")
+        raise first_error or OriginalNotFoundError()
 
     def _places(self, name: str, page: int) -> Iterator[tuple[Path, str]]:
         """Folders and paths below them at which a name may be, in the order of the search."""

@@ -134,7 +134,7 @@ class FetchedOriginals:
         if stored.unverified:
             await self._flights.run(name, lambda: self._verify(name, upstream))
         if stored.overdue and not await self._exists_upstream(name, upstream, stored.overdue):
-            raise OriginalNotFoundError("There is no image with this identifier.")
+            raise OriginalNotFoundError
 
     async def _verify(self, name: str, upstream: Upstream) -> None:
         """Verify the checksum of a file, and fetch it again if it is damaged."""

@@ -174,7 +174,7 @@ def _body_of(response: httpx.Response, max_bytes: int) -> Body:
 def check_status(response: httpx.Response) -> None:
     """Raise OriginalNotFoundError for 404 and 410, SourceUnavailableError for others but 200."""
     if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
-        raise OriginalNotFoundError("There is no image with this identifier.")
+        raise OriginalNotFoundError
     if response.status_code != httpx.codes.OK:
         raise SourceUnavailableError(
             f"The upstream server answered with status {response.status_code}."

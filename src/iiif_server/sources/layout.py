@@ -37,7 +37,7 @@ class Layout:
         """
         path = self.template.expand(name, page)
         if any(part.startswith(".") for part in path.split("/")):
-            raise OriginalNotFoundError("There is no image with this identifier.")
+            raise OriginalNotFoundError
         yield path
         for ending in self.suffixes:
             yield path + ending

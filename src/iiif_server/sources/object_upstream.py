@@ -156,9 +156,9 @@ def error_of(error: Exception) -> IiifServerError:
     """Error for a client, without bucket and key."""
     text = str(error)
     if isinstance(error, FileNotFoundError) and code_of(text) not in CONTAINER_MISSING:
-        return OriginalNotFoundError("There is no image with this identifier.")
+        return OriginalNotFoundError()
     if isinstance(error, ValueError):  # an invalid key
-        return OriginalNotFoundError("There is no image with this identifier.")
+        return OriginalNotFoundError()
     if isinstance(error, exceptions.PreconditionError):
         return replaced_error()
     if "timed out" in text or "kind: Timeout" in text:

@@ -94,7 +94,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         start = f"{self._bucket}/{before}"
         name = location.removeprefix(start).removesuffix(after)
         if self._template.affixes is None or not name or location != f"{start}{name}{after}":
-            raise OriginalNotFoundError("There is no image with this identifier.")
+            raise OriginalNotFoundError
         return self.hold(name)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
@@ -131,7 +131,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
     def _key(self, name: str, page: int) -> str:
         key = self._template.expand(name, page)
         if not key.strip("/") or key != key.strip("/"):
-            raise OriginalNotFoundError("There is no image with this identifier.")
+            raise OriginalNotFoundError
         return key
 
     def locate(self, name: str, page: int = 1) -> Iterator[Step]:

@@ -124,7 +124,7 @@ def open_in_folder(folder: Path, name: str, links: Sequence[Path] = ()) -> Opene
     OutsideFolderError, or the error of `error_of` for an OSError.
     """
     if any(part in {"", ".", ".."} for part in name.split("/")):
-        raise _not_found()
+        raise OriginalNotFoundError
     try:
         root = _root(folder)
         path = os.path.realpath(f"{root}/{name}", strict=True)
@@ -137,7 +137,7 @@ def open_in_folder(folder: Path, name: str, links: Sequence[Path] = ()) -> Opene
     except OSError as error:
         raise error_of(error) from error
     except ValueError as error:  # a name that is invalid in file systems
-        raise _not_found() from error
+        raise OriginalNotFoundError from error
     return _checked(Path(path), descriptor)
 
 
@@ -164,7 +164,7 @@ def error_of(error: OSError, missing: NotFoundError | None = None) -> IiifServer
     descriptors or memory, and 502 otherwise. The log has path and errno.
     """
     if error.errno in _MISSING:
-        return missing or _not_found()
+        return missing or OriginalNotFoundError()
     if error.errno in _EXHAUSTED:
         return TooManyOpenFilesError("The server has too many files open; please try again soon.")
     if error.errno in _FORBIDDEN:
@@ -237,14 +237,10 @@ def _checked(path: Path, descriptor: int) -> OpenedFile:
         raise error_of(error) from error
     if not stat.S_ISREG(opened.mode):
         opened.close()
-        raise _not_found()
+        raise OriginalNotFoundError
     return opened
 
 
 def _discard(descriptor: int) -> None:
     with suppress(OSError):
         os.close(descriptor)
-
-
-def _not_found() -> OriginalNotFoundError:
-    return OriginalNotFoundError("There is no image with this identifier.")

@@ -98,11 +98,11 @@ class Template:
             if value and part.slash:
                 value += "/"
             elif not (part.in_query or part.slash) and any(map(_has_empty, _decoded_layers(value))):
-                raise _not_found()
+                raise OriginalNotFoundError
             result.append(value)
         expanded = "".join(result)
         if is_unsafe_path(expanded):
-            raise _not_found()
+            raise OriginalNotFoundError
         return expanded
 
 
@@ -181,7 +181,7 @@ def _decoded_layers(text: str) -> Iterator[str]:
         if decoded == text:
             return
         text = decoded
-    raise _not_found()
+    raise OriginalNotFoundError
 
 
 def _has_empty(path: str) -> bool:
@@ -196,7 +196,3 @@ def _has_dot_segments(text: str) -> bool:
     segments = (part.partition(";")[0].strip() for part in re.split(r"[/\\?&=]", text))
     controls = any(character < " " or character == "\x7f" for character in text)
     return controls or not {".", ".."}.isdisjoint(segments)
-
-
-def _not_found() -> OriginalNotFoundError:
-    return OriginalNotFoundError("There is no image with this identifier.")

@@ -90,7 +90,7 @@ class LookupSource(Source[LookupOptions]):
         """
         answer = await self._find(name)
         if answer is None:
-            raise OriginalNotFoundError("There is no image with this identifier.")
+            raise OriginalNotFoundError
         target = self._target(name, answer)
         async with _hold_answer(target, answer) as held:
             opened = held
