@@ -126,7 +126,8 @@ SERVER = """
     from iiif_server.workers.sandbox.limits import limits_for
 
     async def main():
-        limits = limits_for(read=10**6, made=10**6, threads=2, originals=1, deadline=600)
+        pixels = {"source_pixels": 10**6, "result_pixels": 10**6}
+        limits = limits_for(**pixels, threads=2, originals=1, deadline=600)
         tests = pathlib.Path(jobs.__file__).parents[1]
         sandbox = Confinement((tests,), (), limits)
         pool = WorkerPool("test", 1, Setup(jobs.nothing, confinement=sandbox), print)
