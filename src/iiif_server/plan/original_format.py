@@ -69,6 +69,38 @@ EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
 }
 """File extensions of a format, the usual one first."""
 
+MEDIA_TYPES: dict[OriginalFormat, str] = {
+    OriginalFormat.JPEG: "image/jpeg",
+    OriginalFormat.PNG: "image/png",
+    OriginalFormat.TIFF: "image/tiff",
+    OriginalFormat.WEBP: "image/webp",
+    OriginalFormat.GIF: "image/gif",
+    OriginalFormat.JPEG2000: "image/jp2",
+    OriginalFormat.AVIF: "image/avif",
+    OriginalFormat.HEIF: "image/heic",
+    OriginalFormat.JPEGXL: "image/jxl",
+    OriginalFormat.BMP: "image/bmp",
+    OriginalFormat.PSD: "image/vnd.adobe.photoshop",
+    OriginalFormat.PDF: "application/pdf",
+    OriginalFormat.TGA: "image/x-tga",
+    OriginalFormat.PCX: "image/vnd.zbrush.pcx",
+    OriginalFormat.RAW: "image/x-dcraw",
+    OriginalFormat.DICOM: "application/dicom",
+}
+"""Media type of a format, for downloads of originals."""
+WITH_PAGES = frozenset(
+    {
+        OriginalFormat.TIFF,
+        OriginalFormat.PDF,
+        OriginalFormat.GIF,
+        OriginalFormat.WEBP,
+        OriginalFormat.HEIF,
+        OriginalFormat.AVIF,
+        OriginalFormat.DICOM,
+    }
+)
+"""Formats whose files may have several pages."""
+
 
 def extensions_of(formats: Collection[OriginalFormat]) -> frozenset[str]:
     """Return the file extensions of formats."""

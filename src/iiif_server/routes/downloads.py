@@ -10,6 +10,7 @@ from starlette.responses import Response
 from iiif_server.errors import IiifServerError, TooManyImagesError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.versions import ImageApiVersion
+from iiif_server.plan.original_format import MEDIA_TYPES
 from iiif_server.routes import schemas
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
@@ -19,7 +20,6 @@ from iiif_server.server.archive import archive
 from iiif_server.server.call import ImageCall
 from iiif_server.server.disconnect import cancel_on_disconnect
 from iiif_server.server.downloads import (
-    MEDIA_TYPES,
     check_offered,
     metadata_answer,
     original_answer,

@@ -23,7 +23,7 @@ from iiif_server.iiif.identifier import Identifier, percent_decode
 from iiif_server.iiif.request import parse_image_request
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.pages.paging import Item, Page, Place, parse_place
-from iiif_server.plan.original_format import EXTENSIONS, OriginalFormat
+from iiif_server.plan.original_format import WITH_PAGES, extensions_of
 from iiif_server.server.addresses import IMAGE_SEGMENTS
 from iiif_server.server.respond import Answer
 from iiif_server.server.services import Services
@@ -36,19 +36,7 @@ COUNT_TIMEOUT = 0.5
 MAX_FOLDERS = 32
 """Maximum folders that a search reads; large collections would need an index."""
 MAX_RESULTS = 48
-_SEVERAL = frozenset(
-    extension
-    for format_ in (
-        OriginalFormat.TIFF,
-        OriginalFormat.PDF,
-        OriginalFormat.GIF,
-        OriginalFormat.WEBP,
-        OriginalFormat.HEIF,
-        OriginalFormat.AVIF,
-        OriginalFormat.DICOM,
-    )
-    for extension in EXTENSIONS[format_]
-)
+_SEVERAL = extensions_of(WITH_PAGES)
 """Extensions of files that may have several pages; only these files are opened to count pages."""
 _VERSION = re.compile(r"(?:/iiif)?/([23])(?=/)")
 _DOCUMENTS = ("/info.json", "/manifest.json", "/collection.json", "/view", "/embed")

@@ -16,8 +16,9 @@ from iiif_server.errors import IiifServerError, OriginalNotFoundError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.body import Body
 from iiif_server.images.registry import Image
+from iiif_server.plan.original_format import MEDIA_TYPES
 from iiif_server.server.delivery import chunks
-from iiif_server.server.downloads import MEDIA_TYPES, body_of_original, check_image
+from iiif_server.server.downloads import body_of_original, check_image
 from iiif_server.server.file_names import file_name, name_of_original
 from iiif_server.server.services import Services
 

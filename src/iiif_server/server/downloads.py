@@ -16,7 +16,7 @@ from iiif_server.iiif.rotation import parse_rotation
 from iiif_server.iiif.size import ConfinedSize
 from iiif_server.images.body import Body, original_body
 from iiif_server.images.registry import Image
-from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.original_format import MEDIA_TYPES, OriginalFormat
 from iiif_server.server.call import ImageCall
 from iiif_server.server.conditions import is_failed, is_not_modified
 from iiif_server.server.delivery import by_proxy
@@ -32,25 +32,6 @@ from iiif_server.telemetry.stages import Stages
 
 _MAX_HEIGHT = 65_500
 """Maximum height of a JPEG, in pixels."""
-
-MEDIA_TYPES = {
-    OriginalFormat.JPEG: "image/jpeg",
-    OriginalFormat.PNG: "image/png",
-    OriginalFormat.TIFF: "image/tiff",
-    OriginalFormat.WEBP: "image/webp",
-    OriginalFormat.GIF: "image/gif",
-    OriginalFormat.JPEG2000: "image/jp2",
-    OriginalFormat.AVIF: "image/avif",
-    OriginalFormat.HEIF: "image/heic",
-    OriginalFormat.JPEGXL: "image/jxl",
-    OriginalFormat.BMP: "image/bmp",
-    OriginalFormat.PSD: "image/vnd.adobe.photoshop",
-    OriginalFormat.PDF: "application/pdf",
-    OriginalFormat.TGA: "image/x-tga",
-    OriginalFormat.PCX: "image/vnd.zbrush.pcx",
-    OriginalFormat.RAW: "image/x-dcraw",
-    OriginalFormat.DICOM: "application/dicom",
-}
 
 
 async def original_answer(request: Request, services: Services, permission: Permission) -> Answer:

@@ -10,8 +10,7 @@ from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import Rendition
 from iiif_server.iiif.rotation import Rotation
-from iiif_server.plan.original_format import EXTENSIONS, OriginalFormat
-from iiif_server.server.downloads import MEDIA_TYPES
+from iiif_server.plan.original_format import EXTENSIONS, MEDIA_TYPES, OriginalFormat
 from iiif_server.server.file_names import (
     content_disposition,
     file_name,
