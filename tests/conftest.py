@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Hooks of all tests."""
 
 import os
 
@@ -11,7 +11,7 @@ libturbojpeg.use(os.environ.get("IIIF_WORKERS__TURBOJPEG", TURBOJPEG_AUTO))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests whose subject is a library that is not there."""
+    """Skip tests of a library that is not installed."""
     if item.get_closest_marker("needs_lossless") and not jpegtran.available():
         pytest.skip("needs libturbojpeg: none is installed, or it is switched off")
     if item.get_closest_marker("needs_partial_decoding") and not turbojpeg.available():

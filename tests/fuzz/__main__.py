@@ -3,8 +3,8 @@
     python -m fuzz TARGET --seconds 60
     python -m fuzz TARGET tests/fuzz/failures/header-0123
 
-Coverage-guided by atheris where it is installed, blind elsewhere. An input that fails is saved in
-`tests/fuzz/failures`, where the tests find it from then on.
+Coverage-guided by atheris where it is installed, blind elsewhere. A failing input is saved in
+`tests/fuzz/failures`, where the tests try it again.
 """
 
 import contextlib
@@ -40,19 +40,19 @@ _MAX_MEGABYTES = 1_500
 @click.option("--seconds", default=60)
 @click.option("--blind", is_flag=True, help="Do without atheris.")
 def main(name: str, inputs: tuple[Path, ...], seconds: int, *, blind: bool) -> None:
-    """Fuzz a target, or try inputs that are given."""
+    """Fuzz a target, or try the given inputs."""
     target = TARGETS[name]
     if inputs:
         for path in inputs:
             click.echo(f"{path}")
             target.run(path.read_bytes())
     elif atheris is None or blind:
-        _blindly(target, seconds)
+        _fuzz_blindly(target, seconds)
     else:
-        _guided(target, seconds)
+        _fuzz_guided(target, seconds)
 
 
-def _guided(target: Target, seconds: int) -> None:
+def _fuzz_guided(target: Target, seconds: int) -> None:
     """Run libFuzzer, which ends the process."""
     corpus = Path(tempfile.mkdtemp())
     for number, seed in enumerate(target.seeds()):
@@ -70,7 +70,7 @@ def _guided(target: Target, seconds: int) -> None:
     atheris.Fuzz()
 
 
-def _blindly(target: Target, seconds: int) -> None:
+def _fuzz_blindly(target: Target, seconds: int) -> None:
     """Run mutants until the time is over."""
     end, tried = time.monotonic() + seconds, 0
     while time.monotonic() < end:

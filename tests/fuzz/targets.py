@@ -1,4 +1,4 @@
-"""What is fuzzed: functions that take any bytes, and promise something whatever these are."""
+"""Fuzz targets: functions that accept any bytes, each with a promise."""
 
 import os
 import struct
@@ -63,7 +63,7 @@ MAX_PIXELS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One function under test, and the good inputs that it starts from."""
+    """Function under test, and the valid inputs that mutation starts from."""
 
     name: str
     run: Callable[[bytes], None]
@@ -75,11 +75,11 @@ class Target:
 
 @cache
 def _app() -> FastAPI:
-    """The application, for its routes; nothing of it is started."""
+    """Return the application, for its routes; nothing of it is started."""
     return create_app(Settings(types={}), lambda _: None)
 
 
-def _ask(data: bytes) -> None:
+def _parse_request(data: bytes) -> None:
     """A path is an identifier and a request, or is refused; a rendition stays in its limits."""
     raw = bytes(byte for byte in data.partition(b"?")[0] if 0x20 < byte < 0x7F)
     path = "/" + unquote(raw.decode("ascii"))
@@ -90,11 +90,11 @@ def _ask(data: bytes) -> None:
         if match is not Match.FULL or "identifier" not in parameters:
             continue
         with suppress(RequestRefusedError, NotFoundError, ValidationError):
-            _understand(Request(scope), dict(parameters), str(getattr(route, "path", "")))
+            _resolve_request(Request(scope), dict(parameters), str(getattr(route, "path", "")))
         return
 
 
-def _understand(request: Request, parameters: dict[str, str], route: str) -> None:
+def _resolve_request(request: Request, parameters: dict[str, str], route: str) -> None:
     routed = parameters.pop("identifier")
     prefix = route.partition("/{identifier")[0]
     after = route.count("/", len(prefix) + 1)
@@ -134,7 +134,7 @@ def _folder() -> Path:
     return Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
 
 
-def _file(data: bytes) -> Path:
+def _write_file(data: bytes) -> Path:
     path = _folder() / f"input-{os.getpid()}"
     path.write_bytes(data)
     return path
@@ -144,12 +144,12 @@ def _probed(data: bytes) -> ImageHeader | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as workers do
         with suppress(OriginalRefusedError):
-            return probe(_file(data), MAX_PIXELS, EVERYTHING)
+            return probe(_write_file(data), MAX_PIXELS, EVERYTHING)
     return None
 
 
 def _probe(data: bytes) -> None:
-    """Whatever a file holds, it has a header within the limits or is refused."""
+    """Any file has an image header within the limits, or is refused."""
     header = _probed(data)
     if header is not None:
         assert 1 <= header.stored.area <= MAX_PIXELS
@@ -158,9 +158,9 @@ def _probe(data: bytes) -> None:
 
 
 def _decode(data: bytes) -> None:
-    """Whatever is behind a header that was read is decoded, or is the original's fault.
+    """Any file whose header was read is decoded, or refused as a damaged original.
 
-    Of deep originals, the range is measured, and 16 bits are kept.
+    Of deep originals, the range is measured, and 16 bits are decoded.
     """
     header = _probed(data)
     if header is None:
@@ -169,10 +169,10 @@ def _decode(data: bytes) -> None:
         warnings.simplefilter("ignore")
         try:
             if has_range(header):
-                span = measure_range(LocalFile.at(_file(data)), header=header)
+                span = measure_range(LocalFile.at(_write_file(data)), header=header)
                 assert not span or span[0] < span[1]
             made = derive(
-                _file(data),
+                _write_file(data),
                 "full/!40,40/0/default.png",
                 encoding=EncodingOptions(depth=16),
                 max_pixels=MAX_PIXELS,
@@ -183,8 +183,8 @@ def _decode(data: bytes) -> None:
     assert made.data.startswith(b"\x89PNG")
 
 
-def _credit(data: bytes) -> None:
-    """Whatever blocks of metadata hold, their credits fit into a segment, and are sound XMP."""
+def _read_credits(data: bytes) -> None:
+    """Credits of any metadata fit into a segment, and are well-formed XMP."""
     for blocks in ((data, b"", b""), (b"", data, b""), (b"", b"", data)):
         found = credits_of(blocks[0], blocks[1], {315: blocks[2], 33_432: blocks[2]})
         packet = credits_packet(found)
@@ -210,8 +210,8 @@ CREDITED = (
 )
 
 
-def _described() -> Sequence[bytes]:
-    """Originals with credits and a resolution in each place that formats have for them."""
+def _with_metadata() -> Sequence[bytes]:
+    """Return originals with credits and a resolution in each place that formats have for them."""
     packet, *_ = _credits()
     values = photograph(32, 24)
     exif = jpeg_metadata.exif({315: jpeg_metadata.text("Ann"), 282: (5, 1, bytes(8))})
@@ -241,16 +241,16 @@ def _originals() -> Sequence[bytes]:
         *_boxed(),
         with_code_points(12, 13),
         *JXLS.values(),
-        *_by_hand(),
+        *_rare_encodings(),
         pdf(extra="/Rotate 90"),
         pdf(extra="/UserUnit 2", compressed=True),
         *_rare(),
-        *_described(),
+        *_with_metadata(),
     ]
 
 
-def _by_hand() -> Sequence[bytes]:
-    """JPEGs of 12 bits and lossless ones, PSDs, and BMPs of bit fields and run lengths."""
+def _rare_encodings() -> Sequence[bytes]:
+    """Return JPEGs of 12 bits and lossless ones, PSDs, and BMPs of bit fields and run lengths."""
     values = photograph(32, 24)
     gray = values[:, :, :1]
     fields = struct.pack("<IiiHHIIiiII3I", 40, 32, 24, 1, 16, 3, 0, 0, 0, 0, 0, 0xF800, 0x7E0, 31)
@@ -268,7 +268,7 @@ def _by_hand() -> Sequence[bytes]:
 
 
 def _rare() -> Sequence[bytes]:
-    """TGA, PCX, and LERC, JPEG XL, LogLuv and LogL in TIFF."""
+    """Return TGA, PCX, and LERC, JPEG XL, LogLuv and LogL in TIFF."""
     values = photograph(32, 24)
     inside = ((34_887, lerc), (50_002, jxl))
     return [
@@ -284,7 +284,7 @@ def _rare() -> Sequence[bytes]:
 
 
 def _boxed() -> Sequence[bytes]:
-    """JPEG 2000 files and PNGs whose colours are in boxes and chunks of their own."""
+    """Return JPEG 2000 files and PNGs whose colours are in boxes and chunks."""
     stream = pictures.saved(Image.new("L", (32, 32), 2), "JPEG2000", no_jp2=True)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     points = struct.pack(">8I", 31_270, 32_900, 68_000, 32_000, 26_500, 69_000, 15_000, 6_000)
@@ -307,7 +307,7 @@ def _boxed() -> Sequence[bytes]:
 
 
 def _arrays() -> Sequence[bytes]:
-    """TIFFs of samples that tifffile decodes."""
+    """Return TIFFs of samples that tifffile decodes."""
     values = photograph(60, 44)
     gray = values[:, :, :1]
     pieces: dict[int, Callable[..., Any]] = {
@@ -341,7 +341,7 @@ _GRID = Grid(Dimensions(700, 500), square(128))
 
 @cache
 def _tiles() -> dict[Tile, bytes]:
-    """Each tile is another, as they are in a pyramid."""
+    """Return different tiles, as in a pyramid."""
     return {
         tile: pictures.jpeg(photograph(16, 16, seed=number), quality=30)
         for number, (tile, _) in enumerate(
@@ -351,9 +351,9 @@ def _tiles() -> dict[Tile, bytes]:
 
 
 def _read_part(data: bytes) -> None:
-    """A part of a pyramid gives a tile as it was written, or says that it cannot."""
+    """A part of a pyramid returns a tile as it was written, or raises."""
     try:
-        opened = OpenPart(_file(data))
+        opened = OpenPart(_write_file(data))
     except OSError:
         return
     with opened as part:
@@ -376,10 +376,10 @@ def _parts() -> Sequence[bytes]:
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("request", _ask, _requests),
+        Target("request", _parse_request, _requests),
         Target("header", _probe, _originals),
         Target("pixels", _decode, _originals),
-        Target("credits", _credit, _credits),
+        Target("credits", _read_credits, _credits),
         Target("pyramid", _read_part, _parts),
     )
 }

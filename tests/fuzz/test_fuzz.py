@@ -1,4 +1,4 @@
-"""What `make fuzz` does for minutes, for seconds; and every input that ever failed, again."""
+"""Fuzz targets for seconds (`make fuzz` runs minutes), and every input that has failed."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ EXAMPLES = {"request": 1500, "header": 1500, "pixels": 400, "credits": 1500, "py
 
 
 @pytest.mark.parametrize("path", FAILURES, ids=lambda path: path.name)
-def test_what_failed_once_does_not_again(path: Path) -> None:
+def test_input_that_failed_before_passes(path: Path) -> None:
     TARGETS[path.name.partition("-")[0]].run(path.read_bytes())
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name)
-def test_good_inputs_are_fine(target: Target) -> None:
+def test_seeds_of_each_target_pass(target: Target) -> None:
     seeds = target.seeds()
     assert seeds
     for seed in seeds:
@@ -25,6 +25,6 @@ def test_good_inputs_are_fine(target: Target) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name)
-def test_whatever_comes_keeps_the_promise(target: Target) -> None:
+def test_mutants_of_each_target_pass(target: Target) -> None:
     for data in mutants(target.seeds(), EXAMPLES[target.name], seed=1):
         target.run(data)

@@ -14,21 +14,21 @@ from support.apps import Server
 from support.matrix.chart import Kind
 from support.matrix.colours import delta_e
 from support.matrix.every import KINDS
-from support.matrix.views import faults, servers
+from support.matrix.views import find_faults, running_servers
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Server, Server]]:
     """The application without pyramids, and with a pyramid of every original."""
     folder: Path = tmp_path_factory.mktemp("matrix")
-    async with servers(folder) as both:
+    async with running_servers(folder) as both:
         yield both
 
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 async def test_the_chart_is_right_in_every_view(kind: Kind, pair: tuple[Server, Server]) -> None:
-    assert await faults(*pair, kind) == []
+    assert await find_faults(*pair, kind) == []
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from iiif_server.images.pyramid_options import PyramidOptions
 from support.apps import Server, decode_image, running_app, settings_below
 from support.matrix.jpegs import Jpeg
 from support.matrix.png_kinds import png
-from support.matrix.views import SIDE, servers
+from support.matrix.views import SIDE, running_servers
 from support.tiff_samples import TiffFile
 
 WIDTH, HEIGHT = 1021, 767
@@ -85,7 +85,7 @@ def off(pixels: NDArray[Any], region: Region, scale: float = 0.0) -> float:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Server, Server]]:
     folder: Path = tmp_path_factory.mktemp("geometry")
-    async with servers(folder) as both:
+    async with running_servers(folder) as both:
         for server in both:
             for name, write in ORIGINALS.items():
                 server.put("disk", name, write())

@@ -1,7 +1,6 @@
-"""Run the steps of the Dockerfile without a container engine, and the image's process 1.
+"""Runs the steps of the Dockerfile without a container engine, and the image's process 1.
 
-Each stage is a copy of a Debian root, each RUN a `chroot`. Needs root.
-Usage: `make container`.
+Each stage is a copy of a Debian root, each RUN a `chroot`. Needs root. Usage: `make container`.
 """
 
 import json
@@ -27,7 +26,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass
 class Stage:
-    """What the instructions of one stage have led to."""
+    """State of a stage after its instructions."""
 
     root: Path
     environment: dict[str, str] = field(default_factory=lambda: {"PATH": SYSTEM_PATH})
@@ -39,7 +38,7 @@ class Stage:
     health: list[str] = field(default_factory=list)
 
     def start(self, command: list[str], *, contained: bool = False) -> "subprocess.Popen[bytes]":
-        """A command; contained, as the image runs it: as its user, with a read-only root."""
+        """Start a command; `contained`: as the image's user, with a read-only root."""
         env = os.environ | self.environment | {"INSIDE_PATH": self.environment["PATH"]}
         if contained:
             env |= {"INSIDE_USER": self.user, "INSIDE_WRITABLE": " ".join(self.volumes)}
@@ -72,7 +71,7 @@ def copy(stage: Stage, stages: dict[str, Stage], rest: str) -> None:
 
 
 def build(base: Path, work: Path) -> Stage:
-    """The last stage, after all instructions."""
+    """Return the last stage, after all instructions."""
     stages: dict[str, Stage] = {}
     stage = Stage(base)
     for word, rest in instructions():
@@ -125,8 +124,8 @@ def healthcheck(stage: Stage, rest: str) -> None:
     stage.health = json.loads(rest.rpartition("CMD ")[2])
 
 
-def nothing(_: Stage, __: str) -> None:
-    """For metadata of the image."""
+def ignore(_: Stage, __: str) -> None:
+    """Ignore an instruction for metadata."""
 
 
 STEPS: dict[str, Callable[[Stage, str], None]] = {
@@ -138,8 +137,8 @@ STEPS: dict[str, Callable[[Stage, str], None]] = {
     "ENTRYPOINT": entrypoint,
     "CMD": cmd,
     "HEALTHCHECK": healthcheck,
-    "LABEL": nothing,
-    "EXPOSE": nothing,
+    "LABEL": ignore,
+    "EXPOSE": ignore,
 }
 
 
@@ -150,7 +149,7 @@ def free_port() -> int:
 
 
 def fetch(url: str, seconds: float = 0) -> bytes:
-    """The body of an answer with status 200, for which it waits so long."""
+    """Return the body of a response with status 200, within so many seconds."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -163,7 +162,7 @@ def fetch(url: str, seconds: float = 0) -> bytes:
 
 
 def serve(stage: Stage, arguments: list[str]) -> None:
-    """Run the image as its process 1, and end it as a container engine does."""
+    """Run the image as its process 1, and stop it as a container engine does."""
     port = stage.environment["IIIF_HTTP_PORT"] = str(free_port())
     print(shlex.join([*stage.entrypoint, *arguments]), flush=True)
     process = stage.start([*stage.entrypoint, *arguments], contained=True)

@@ -1,4 +1,4 @@
-"""Hypothesis profiles: short searches by default, longer ones by HYPOTHESIS_PROFILE."""
+"""Number of examples of Hypothesis: few by default, more with HYPOTHESIS_PROFILE."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Eviction: what is held stays, and what is left is within the bounds if that can be."""
+"""Eviction: entries in use stay, and the others are within the limits if possible."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ bounds_on_stores = st.builds(
 )
 
 
-def left_of(entries: list[Candidate], gone: list[Candidate]) -> list[Candidate]:
+def without(entries: list[Candidate], gone: list[Candidate]) -> list[Candidate]:
     return [entry for entry in entries if entry not in gone]
 
 
@@ -34,12 +34,12 @@ def exceeded(entries: list[Candidate], bounds: Bounds) -> bool:
 
 
 @given(stores, bounds_on_stores)
-def test_a_held_entry_is_never_dropped(entries: list[Candidate], bounds: Bounds) -> None:
+def test_entry_in_use_is_never_evicted(entries: list[Candidate], bounds: Bounds) -> None:
     assert not any(entry.pinned for entry in victims(entries, bounds, NOW))
 
 
 @given(stores, bounds_on_stores)
-def test_what_is_dropped_was_there_and_is_dropped_once(
+def test_victims_are_existing_entries_and_distinct(
     entries: list[Candidate], bounds: Bounds
 ) -> None:
     gone = victims(entries, bounds, NOW)
@@ -48,33 +48,33 @@ def test_what_is_dropped_was_there_and_is_dropped_once(
 
 
 @given(stores, bounds_on_stores)
-def test_what_is_left_is_within_the_bounds_unless_it_is_all_held(
+def test_remaining_entries_are_within_limits_unless_all_are_in_use(
     entries: list[Candidate], bounds: Bounds
 ) -> None:
-    left = left_of(entries, victims(entries, bounds, NOW))
+    left = without(entries, victims(entries, bounds, NOW))
     assert not exceeded(left, bounds) or all(entry.pinned for entry in left)
 
 
 @given(stores, bounds_on_stores)
-def test_what_is_left_has_not_expired_unless_it_is_held(
+def test_remaining_entries_have_not_expired_unless_in_use(
     entries: list[Candidate], bounds: Bounds
 ) -> None:
-    for entry in left_of(entries, victims(entries, bounds, NOW)):
+    for entry in without(entries, victims(entries, bounds, NOW)):
         assert bounds.ttl is None or entry.pinned or NOW - entry.last_used <= bounds.ttl
 
 
 @given(stores, bounds_on_stores)
-def test_nothing_goes_while_something_less_recently_used_stays(
+def test_least_recently_used_entries_are_evicted_first(
     entries: list[Candidate], bounds: Bounds
 ) -> None:
     gone = victims(entries, bounds, NOW)
-    left = [entry for entry in left_of(entries, gone) if not entry.pinned]
+    left = [entry for entry in without(entries, gone) if not entry.pinned]
     if gone and left:
         assert max(e.last_used for e in gone) <= min(e.last_used for e in left)
 
 
 @given(stores, bounds_on_stores)
-def test_nothing_goes_without_need(entries: list[Candidate], bounds: Bounds) -> None:
+def test_entries_within_limits_are_not_evicted(entries: list[Candidate], bounds: Bounds) -> None:
     fresh = [e for e in entries if bounds.ttl is None or NOW - e.last_used <= bounds.ttl]
     kept = fresh + [entry for entry in entries if entry.pinned and entry not in fresh]
     if not exceeded(kept, bounds):
@@ -82,7 +82,7 @@ def test_nothing_goes_without_need(entries: list[Candidate], bounds: Bounds) -> 
 
 
 @given(stores, bounds_on_stores)
-def test_a_second_look_finds_nothing_more_to_drop(entries: list[Candidate], bounds: Bounds) -> None:
-    left = left_of(entries, victims(entries, bounds, NOW))
+def test_eviction_is_idempotent(entries: list[Candidate], bounds: Bounds) -> None:
+    left = without(entries, victims(entries, bounds, NOW))
     if not exceeded(left, bounds):
         assert victims(left, bounds, NOW) == []

@@ -19,7 +19,7 @@ NAMES = st.sampled_from([f"type/{folder}{letter}" for folder in ("", "a/") for l
 
 @dataclass
 class Model:
-    """What should be stored: sizes in order of use, and what must stay."""
+    """Expected sizes in order of use, and the originals in use."""
 
     sizes: dict[str, int] = field(default_factory=dict)
     held: dict[str, list[int]] = field(default_factory=dict)
@@ -27,8 +27,8 @@ class Model:
     def use(self, name: str) -> None:
         self.sizes[name] = self.sizes.pop(name)
 
-    def arrival(self, steps: list[int]) -> type[Exception] | None:
-        """Make room for an original that grows in these steps; the error that ends it."""
+    def add_in_steps(self, steps: list[int]) -> type[Exception] | None:
+        """Make room for an original that grows in these steps; return the error that ends it."""
         for size in steps:
             if size > MAX_BYTES:
                 return OriginalTooLargeError
@@ -37,7 +37,7 @@ class Model:
         return None
 
     def make_room(self, size: int, files: int) -> bool:
-        """Remove what has to go before so much is added; whether it fits then."""
+        """Evict until so much fits; return whether it does."""
         for name in [name for name in self.sizes if not self.held.get(name)]:
             if self._fits(size, files):
                 break
@@ -49,8 +49,8 @@ class Model:
         return fits and len(self.sizes) + files <= MAX_FILES
 
 
-class Sequences(RuleBasedStateMachine):
-    """Fetches, uses, holds and restarts, by two processes with one folder."""
+class FetchedStoreMachine(RuleBasedStateMachine):
+    """State machine of fetches, uses, holds and restarts, by two processes with one folder."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Sequences(RuleBasedStateMachine):
         if name in self.model.sizes or name in self.foreign:
             return
         steps = [size] if announced else [*range(300, size, 300), size]
-        expected = self.model.arrival(steps)
+        expected = self.model.add_in_steps(steps)
         reservation = self.store.reserve_file()
         try:
             if announced:
@@ -119,7 +119,7 @@ class Sequences(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def replace(self, name: str) -> None:
-        """An operator puts a file of their own there."""
+        """Replace the file of an original, as an operator does."""
         if name in self.model.sizes and not self.model.held.get(name):
             (self.root / name).write_bytes(b"theirs")
             self.foreign[name] = b"theirs"
@@ -141,5 +141,7 @@ class Sequences(RuleBasedStateMachine):
         assert stored == set(self.model.sizes) | set(self.foreign)
 
 
-Sequences.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
-TestSequences = Sequences.TestCase
+FetchedStoreMachine.TestCase.settings = settings(
+    max_examples=100, stateful_step_count=30, deadline=None
+)
+TestSequences = FetchedStoreMachine.TestCase

@@ -1,4 +1,4 @@
-"""Names of downloads, of whatever the identifier is."""
+"""File names of downloads, for any identifier."""
 
 import re
 import unicodedata
@@ -18,7 +18,7 @@ _FIELD = re.compile(
 
 
 @given(st.text(max_size=400))
-def test_any_name_is_one_field_and_one_file(name: str) -> None:
+def test_content_disposition_of_any_name_is_one_field_and_one_file(name: str) -> None:
     made = name_of_original(name, OriginalFormat.TIFF)
     assert 5 <= len(made.encode()) <= 255
     assert not set(made) & set('/\\:*?"<>|%;')

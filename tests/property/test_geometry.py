@@ -29,7 +29,7 @@ limits_on_size = st.one_of(
 
 @pytest.mark.parametrize("tile_size", [1, 2, 3, 4])
 @pytest.mark.parametrize(("width", "height"), list(product(range(1, 10), range(1, 10))))
-def test_the_tiles_of_every_level_cover_a_small_image_exactly(
+def test_tiles_of_each_level_cover_a_small_image_exactly(
     width: int, height: int, tile_size: int
 ) -> None:
     image = Dimensions(width, height)
@@ -44,9 +44,7 @@ def test_the_tiles_of_every_level_cover_a_small_image_exactly(
 
 
 @given(images, st.sampled_from([64, 256, 512, 1000, 1024]))
-def test_the_tiles_of_every_level_cover_the_image_exactly(
-    image: Dimensions, tile_size: int
-) -> None:
+def test_tiles_of_each_level_cover_the_image_exactly(image: Dimensions, tile_size: int) -> None:
     for factor in scale_factors(image, square(tile_size)):
         boxes = list(tile_boxes(image, square(tile_size), factor))
         columns = sorted({(box.x, box.width) for box in boxes})
@@ -100,7 +98,7 @@ def test_offered_sizes_are_the_image_divided_by_a_scale_factor(
 
 
 @given(images, st.integers(1, 500), limits_on_size, st.integers(1, 2048))
-def test_openseadragon_takes_no_announced_sizes_for_other_levels(
+def test_sizes_of_info_json_are_levels_for_openseadragon(
     image: Dimensions, min_size: int, limits: Limits, tile_size: int
 ) -> None:
     factors = scale_factors(image, offered_tile(square(tile_size), limits))
@@ -114,30 +112,26 @@ def test_openseadragon_takes_no_announced_sizes_for_other_levels(
 
 
 @given(limits_on_size)
-def test_a_full_tile_is_within_the_limits(limits: Limits) -> None:
+def test_full_tile_is_within_the_limits(limits: Limits) -> None:
     size = offered_tile(square(512), limits).width
     assert limits.allow(Dimensions(size, size))
     assert size == 512 or not limits.allow(Dimensions(size * 2, size * 2))
 
 
 @given(images, limits_on_size)
-def test_the_largest_size_is_within_the_limits(image: Dimensions, limits: Limits) -> None:
+def test_largest_size_is_within_the_limits(image: Dimensions, limits: Limits) -> None:
     largest = limits.largest(image)
     assert largest == image or limits.allow(largest)
 
 
 @given(images, limits_on_size)
-def test_the_largest_size_could_not_be_a_pixel_larger_in_both_directions(
-    image: Dimensions, limits: Limits
-) -> None:
+def test_largest_size_plus_one_pixel_exceeds_the_limits(image: Dimensions, limits: Limits) -> None:
     largest = limits.largest(image)
     assert limits == Limits() or not limits.allow(Dimensions(largest.width + 1, largest.height + 1))
 
 
 @given(images, st.integers(0, 15))
-def test_dimensions_at_a_scale_factor_are_the_least_that_hold_the_image(
-    image: Dimensions, level: int
-) -> None:
+def test_dimensions_at_a_scale_factor_are_rounded_up(image: Dimensions, level: int) -> None:
     reduced = image.reduced(2**level)
     for side, whole in ((reduced.width, image.width), (reduced.height, image.height)):
         assert (side - 1) * 2**level < whole <= side * 2**level

@@ -1,4 +1,4 @@
-"""Grammar of the five parameters: valid text round-trips, other text raises one error."""
+"""Grammar of the five parameters: parsing inverts formatting, and other texts are refused."""
 
 from fractions import Fraction
 
@@ -81,24 +81,26 @@ garbage = st.one_of(
 
 
 @given(regions)
-def test_a_region_is_read_as_it_was_written(region: Region) -> None:
+def test_parsed_region_equals_the_formatted_one(region: Region) -> None:
     assert parse_region(str(region)) == region
 
 
 @pytest.mark.parametrize("version", [V2, V3], ids=["2.1", "3.0"])
 @given(data=st.data())
-def test_a_size_is_read_as_it_was_written(version: ImageApiVersion, data: st.DataObject) -> None:
+def test_parsed_size_equals_the_formatted_one(
+    version: ImageApiVersion, data: st.DataObject
+) -> None:
     size = data.draw(sizes(version))
     assert parse_size(size_text(size, version), version) == size
 
 
 @given(rotations)
-def test_a_rotation_is_read_as_it_was_written(rotation: Rotation) -> None:
+def test_parsed_rotation_equals_the_formatted_one(rotation: Rotation) -> None:
     assert parse_rotation(str(rotation)) == rotation
 
 
 @given(rotations)
-def test_a_rotation_is_written_as_short_as_can_be(rotation: Rotation) -> None:
+def test_rotation_is_formatted_as_short_as_possible(rotation: Rotation) -> None:
     # "an integer if possible, otherwise a floating point value [...] with a leading 0 if less than
     #  1 [...] and SHOULD NOT include trailing zeros" -- Image API 3.0, 4.7 and 4.8
     number = str(rotation).removeprefix("!")
@@ -170,14 +172,14 @@ def test_any_text_is_a_format_or_unsupported_or_malformed(text: str) -> None:
 
 
 @given(garbage)
-def test_a_refusal_is_one_printable_line(text: str) -> None:
+def test_error_of_any_text_is_one_printable_line(text: str) -> None:
     with pytest.raises(MalformedParameterError) as refused:
         parse_region("\n" + text)
     assert str(refused.value).isprintable()
 
 
 @given(printed, printed)
-def test_a_binary_number_is_read_exactly_as_programs_print_it(left: float, top: float) -> None:
+def test_float_is_parsed_exactly_as_programs_print_it(left: float, top: float) -> None:
     region = parse_region(f"pct:{left!r},{top!r},50,50")
     assert region == PercentRegion(
         Fraction(repr(left)), Fraction(repr(top)), Fraction(50), Fraction(50)

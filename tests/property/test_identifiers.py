@@ -1,4 +1,4 @@
-"""Identifiers: encoding round-trips, other text raises one error."""
+"""Identifiers: parsing inverts encoding, and other texts are refused."""
 
 import re
 
@@ -25,12 +25,12 @@ garbage = st.one_of(
 @example(Identifier("x", "%2F"))
 @example(Identifier("x", "a/../b?c#d"))
 @example(Identifier("x", ":"))
-def test_an_identifier_is_read_as_it_was_encoded(identifier: Identifier) -> None:
+def test_parsed_identifier_equals_the_encoded_one(identifier: Identifier) -> None:
     assert parse_identifier(identifier.encoded) == identifier
 
 
 @given(identifiers)
-def test_an_encoded_identifier_is_one_segment_of_a_path_in_ascii(identifier: Identifier) -> None:
+def test_encoded_identifier_is_one_path_segment_in_ascii(identifier: Identifier) -> None:
     # to-encode = "/" / "?" / "#" / "[" / "]" / "@" / "%" and all outside US-ASCII -- 3.0, 9
     assert re.fullmatch(
         r"(?:[^/?#\[\]@%\x00-\x20\x7f-\U0010ffff]|%[0-9A-F]{2})+", identifier.encoded
@@ -38,7 +38,7 @@ def test_an_encoded_identifier_is_one_segment_of_a_path_in_ascii(identifier: Ide
 
 
 @given(identifiers)
-def test_escaping_every_byte_changes_nothing(identifier: Identifier) -> None:
+def test_identifier_with_every_byte_escaped_is_the_same(identifier: Identifier) -> None:
     escaped = "".join(f"%{byte:02X}" for byte in str(identifier).encode())
     assert parse_identifier(escaped) == identifier
 

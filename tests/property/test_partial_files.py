@@ -1,4 +1,4 @@
-"""Partly downloaded TIFFs: the same results as from whole files, no absent byte is read."""
+"""Tiled TIFFs read in parts: the same result as of the whole file, and no missing byte is read."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -40,18 +40,18 @@ SMALL = st.integers(0, 60)
 EXTENTS = st.lists(st.tuples(SMALL, SMALL).map(lambda pair: (min(pair), max(pair))), max_size=8)
 
 
-class Files(list[bytes]):
-    """Originals behind a short repr: Hypothesis prints arguments, and fails on megabytes."""
+class Originals(list[bytes]):
+    """Originals by name; Hypothesis prints arguments, and their bytes would be megabytes."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} files>"
 
 
 @pytest.fixture(scope="module")
-def files() -> Files:
+def files() -> Originals:
     pixels = pictures.photograph(300, 200)
     made = [tiffs.tiled(pixels, 64, **options) for options in SHAPES.values()]
-    return Files(
+    return Originals(
         [
             *made,
             pictures.tiff(pictures.vips(pixels, "srgb")),  # strips
@@ -73,16 +73,16 @@ def bytes_in(extents: list[tuple[int, int]] | tuple[tuple[int, int], ...]) -> se
 
 @given(EXTENTS, EXTENTS)
 def test_missing_bytes_are_the_difference(
-    present: list[tuple[int, int]], wanted: list[tuple[int, int]]
+    present: list[tuple[int, int]], requested: list[tuple[int, int]]
 ) -> None:
-    found = missing_extents(merge_extents(present), wanted)
-    assert bytes_in(found) == bytes_in(wanted) - bytes_in(present)
+    found = missing_extents(merge_extents(present), requested)
+    assert bytes_in(found) == bytes_in(requested) - bytes_in(present)
     assert total_length(found) == len(bytes_in(found))
     assert list(found) == sorted(found)
 
 
 @given(EXTENTS, st.integers(0, 20))
-def test_joined_extents_have_the_same_bytes_and_small_gaps(
+def test_merged_extents_have_the_same_bytes_and_small_gaps(
     extents: list[tuple[int, int]], gap: int
 ) -> None:
     found = merge_extents(extents, gap)
@@ -94,7 +94,7 @@ def test_joined_extents_have_the_same_bytes_and_small_gaps(
 
 
 def outcome(work: Callable[[], Any]) -> Any:
-    """Return the result, or one word for a refusal: a file may have several faults."""
+    """Return the result of a function, or one word for an error: a file may have several faults."""
     try:
         return work()
     except IiifServerError as error:
@@ -102,14 +102,14 @@ def outcome(work: Callable[[], Any]) -> Any:
 
 
 def without_tables(found: Any) -> Any:
-    """Return the header without fields that depend on tile tables, which may be damaged."""
+    """Return a header without what depends on the tile tables, which may be damaged."""
     if not isinstance(found, ImageHeader):
         return found
     return replace(found, reader=Reader.LIBVIPS, needs=NO_NEEDS, bands=())
 
 
-def compare(data: bytes, present: list[tuple[int, int]], ahead: int) -> PartialFile:
-    """Read header and tables in parts and as a whole."""
+def assert_same_in_parts(data: bytes, present: list[tuple[int, int]], ahead: int) -> PartialFile:
+    """Assert that header and tables are the same in parts and as a whole."""
     with tempfile.TemporaryDirectory() as folder:
         (whole := Path(folder, "whole")).write_bytes(data)
         parts = PartialFile(Path(folder, "parts"), data, tuple(present))
@@ -143,27 +143,29 @@ PRESENT = st.lists(
 
 
 @given(st.data(), PRESENT, st.sampled_from([0, 100, 4_096]))
-def test_parts_give_what_the_whole_file_gives(
-    files: Files, data: st.DataObject, present: list[tuple[int, int]], ahead: int
+def test_reading_in_parts_equals_reading_the_whole_file(
+    files: Originals, data: st.DataObject, present: list[tuple[int, int]], ahead: int
 ) -> None:
     content = files[data.draw(st.integers(0, len(files) - 1))]
-    compare(content, [(a, min(b, len(content))) for a, b in present if a < len(content)], ahead)
+    assert_same_in_parts(
+        content, [(a, min(b, len(content))) for a, b in present if a < len(content)], ahead
+    )
 
 
 @given(st.data(), st.sampled_from([0, 4_096]))
-def test_damaged_and_hostile_files_are_refused_alike(
-    files: Files, data: st.DataObject, ahead: int
+def test_damaged_files_are_refused_alike_in_parts_and_whole(
+    files: Originals, data: st.DataObject, ahead: int
 ) -> None:
     content = bytearray(files[data.draw(st.integers(0, len(files) - 1))])
     # Where directories are; most of the rest of a file is pixels.
     places = [at for at in range(len(content)) if at < 16 or content[at] in {0, 1, 3, 4}]
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.sampled_from(places))] = data.draw(st.integers(0, 255))
-    parts = compare(bytes(content), [], ahead)
+    parts = assert_same_in_parts(bytes(content), [], ahead)
     assert total_length(parts.present) <= len(content)
 
 
-def test_a_header_needs_neither_tiles_nor_their_tables(folder: Path) -> None:
+def test_header_needs_neither_tiles_nor_their_tables(folder: Path) -> None:
     data = tiffs.tiled(pictures.photograph(1500, 1500), 64, bigtiff=True)
     parts = PartialFile(folder / "parts", data)
     parts.run(partial(probe_partial, max_pixels=MAX))
@@ -173,22 +175,22 @@ def test_a_header_needs_neither_tiles_nor_their_tables(folder: Path) -> None:
     assert len(parts.brought) <= 3 * len(found) + 4
 
 
-def test_levels_below_the_first_directory_are_brought_together(folder: Path) -> None:
+def test_sub_ifds_are_fetched_in_one_round(folder: Path) -> None:
     data = tiffs.tiled(pictures.photograph(1500, 1500), 64, subifd=True)
     parts = PartialFile(folder / "parts", data)
     parts.run(partial(probe_partial, max_pixels=MAX), ahead=4_096)
     assert len(parts.brought) <= 5
 
 
-def test_whatever_is_no_tiled_tiff_is_needed_as_a_whole(folder: Path) -> None:
+def test_other_files_than_tiled_tiffs_are_needed_whole(folder: Path) -> None:
     data = pictures.jpeg(pictures.photograph(300, 200))
     parts = PartialFile(folder / "parts", data, ((0, SIGNATURE_BYTES),))
     parts.run(partial(probe_partial, max_pixels=MAX))
     assert parts.brought == [((SIGNATURE_BYTES, len(data)),)]
 
 
-def brought_for(parts: PartialFile, plan: RenderPlan) -> RenderPlan:
-    """Make the extents present that the server fetches for a plan; return the plan."""
+def fetched_for(parts: PartialFile, plan: RenderPlan) -> RenderPlan:
+    """Return the plan with all extents present that the server fetches for it."""
     header = parts.run(partial(probe_partial, max_pixels=MAX))
     factor = plan.operations.shrink
     read = partial(read_partial_tile_tables, scale_factor=factor, keep_profile=False, decoder=True)
@@ -200,13 +202,13 @@ def brought_for(parts: PartialFile, plan: RenderPlan) -> RenderPlan:
 
 
 @pytest.mark.parametrize("number", range(len(SHAPES)), ids=SHAPES)
-def test_decoders_find_nothing_odd_in_pages_that_they_only_count(
-    files: Files, folder: Path, number: int, caplog: pytest.LogCaptureFixture
+def test_decoders_log_no_warning_about_pages_that_they_count(
+    files: Originals, folder: Path, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     (whole := folder / "whole").write_bytes(files[number])
     plan = plan_request(whole, "10,10,200,100/50,25/0/default.png", engine=Engine.RASTER)
     parts = PartialFile(folder / "parts", files[number])
-    assert render(brought_for(parts, plan)).data == render(plan).data
+    assert render(fetched_for(parts, plan)).data == render(plan).data
     assert not [record for record in caplog.records if record.name == "pyvips"]
 
 
@@ -216,8 +218,8 @@ def test_decoders_find_nothing_odd_in_pages_that_they_only_count(
     most=st.tuples(st.integers(1, 300), st.integers(1, 200), st.integers(1, 300)),
     last=st.sampled_from(["0/default.png", "90/gray.png", "30/default.png"]),
 )
-def test_decoders_touch_no_byte_that_was_not_brought(
-    files: Files,
+def test_decoders_read_no_missing_byte(
+    files: Originals,
     number: int,
     corner: tuple[int, int],
     most: tuple[int, int, int],
@@ -236,12 +238,10 @@ def test_decoders_touch_no_byte_that_was_not_brought(
         )
         expected = render(plan).data
         parts = PartialFile(Path(folder, "parts"), content)
-        assert render(brought_for(parts, plan)).data == expected
+        assert render(fetched_for(parts, plan)).data == expected
 
 
-def test_a_worker_does_not_fall_back_to_a_file_that_may_lack_bytes(
-    files: Files, folder: Path
-) -> None:
+def test_worker_does_not_fall_back_to_a_partial_file(files: Originals, folder: Path) -> None:
     (whole := folder / "whole").write_bytes(files[0])
     plan = plan_request(whole, "0,0,64,64/64,64/0/default.jpg", engine=Engine.JPEGTRAN)
     plan = replace(plan, tile=TileToCrop(b"no JPEG", plan.operations))

@@ -1,4 +1,4 @@
-"""Randomly damaged pyramid parts: a tile is the one that was written, or an error."""
+"""Damaged parts of pyramids: a tile is as written, or missing."""
 
 import tempfile
 from collections.abc import Callable
@@ -19,17 +19,17 @@ TILES = {
 }
 
 
-def written() -> bytes:
+def part_bytes() -> bytes:
     with tempfile.NamedTemporaryFile() as file:
         write_part(Path(file.name), TILES.items(), GRID)
         return Path(file.name).read_bytes()
 
 
-WHOLE = written()
+WHOLE = part_bytes()
 
 
-def read(data: bytes) -> dict[Tile, bytes]:
-    """Return the tiles that can be read from a part with these bytes."""
+def read_tiles(data: bytes) -> dict[Tile, bytes]:
+    """Return the tiles that can be read of a part with these bytes."""
     found: dict[Tile, bytes] = {}
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(data)
@@ -70,22 +70,22 @@ DAMAGE = st.sampled_from([flipped, zeroed, cut, moved])
 PLACES = st.integers(0, len(WHOLE) - 1) | st.integers(len(WHOLE) - 1500, len(WHOLE) - 1)
 
 
-def test_a_whole_part_has_all_its_tiles() -> None:
-    assert read(WHOLE) == TILES
+def test_undamaged_part_has_all_its_tiles() -> None:
+    assert read_tiles(WHOLE) == TILES
 
 
 @given(st.lists(st.tuples(DAMAGE, PLACES, st.integers(1, 255)), min_size=1, max_size=3))
-def test_a_garbled_part_gives_no_wrong_tile(
+def test_damaged_part_returns_no_wrong_tile(
     damages: list[tuple[Callable[[bytes, int, int], bytes], int, int]],
 ) -> None:
     data = WHOLE
     for damage, at, how in damages:
         data = damage(data, at, how) or b"\0"
-    found = read(data)
+    found = read_tiles(data)
     assert found.items() <= TILES.items()
 
 
 @given(st.binary(max_size=300))
-def test_anything_else_is_no_part(data: bytes) -> None:
-    assert read(data) == {}
-    assert read(data + WHOLE[-400:]).items() <= TILES.items()
+def test_any_other_bytes_are_no_part(data: bytes) -> None:
+    assert read_tiles(data) == {}
+    assert read_tiles(data + WHOLE[-400:]).items() <= TILES.items()

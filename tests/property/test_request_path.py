@@ -1,4 +1,4 @@
-"""One request path: what the edge parses is what the typed routes validate, and one way out."""
+"""One request path: the edge and the typed routes parse alike, and only `respond` sends."""
 
 import random
 from collections.abc import AsyncIterator, Iterator
@@ -84,11 +84,11 @@ ENDS = [
 ]
 
 
-def urls(seed: int) -> Iterator[str]:
-    """Paths of images and their information; a third is right, the rest wrong in some place."""
+def random_urls(seed: int) -> Iterator[str]:
+    """Yield paths of images and info.json; a third is valid, each other has one fault."""
     chance = random.Random(seed)  # noqa: S311 - of a test
 
-    def one_of(choices: list[str]) -> str:
+    def choose(choices: list[str]) -> str:
         return choices[0] if chance.random() < 0.7 else chance.choice(choices)
 
     for _ in range(URLS):
@@ -99,7 +99,7 @@ def urls(seed: int) -> Iterator[str]:
             )
             continue
         separators = [chance.choice(["/"] * 30 + ["%2F", "//", ""]) for _ in range(4)]
-        parts = [one_of(REGIONS), one_of(SIZES), one_of(ROTATIONS), one_of(ENDS)]
+        parts = [choose(REGIONS), choose(SIZES), choose(ROTATIONS), choose(ENDS)]
         yield start + "".join(a + b for a, b in zip(separators, parts, strict=True))
 
 
@@ -132,8 +132,8 @@ def scope_of(url: str) -> dict[str, Any]:
     }
 
 
-def routed(app: FastAPI, scope: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """The route that FastAPI chooses, and the path parameters that it gives to it."""
+def matching_route(app: FastAPI, scope: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return the route that FastAPI chooses, and its path parameters."""
     for route in all_routes(app):
         match, found = route.matches(scope)
         if match is Match.FULL:
@@ -141,8 +141,8 @@ def routed(app: FastAPI, scope: dict[str, Any]) -> tuple[str, dict[str, str]]:
     return "", {}
 
 
-def validated(path: str, parameters: dict[str, str]) -> Any:
-    """The request that the pydantic model of a route makes of its parameters, or the refusal."""
+def validate(path: str, parameters: dict[str, str]) -> Any:
+    """Return the request that the model of a route parses, or the error."""
     model = ImageParametersV2 if path.startswith("/iiif/2") else ImageParametersV3
     names = ("region", "size", "rotation", "quality", "format")
     try:
@@ -151,11 +151,11 @@ def validated(path: str, parameters: dict[str, str]) -> Any:
         return error
 
 
-def test_the_edge_and_the_typed_routes_read_the_same_of_10_000_urls(server: Server) -> None:
+def test_edge_and_typed_routes_parse_10_000_urls_alike(server: Server) -> None:
     counts = {"call": 0, "problem": 0, "other": 0}
-    for url in urls(0):
+    for url in random_urls(0):
         scope = scope_of(url)
-        path, parameters = routed(server.app, scope)
+        path, parameters = matching_route(server.app, scope)
         call: ImageCall | IiifServerError | None
         try:
             call = parse_call(scope, server.services)
@@ -168,7 +168,7 @@ def test_the_edge_and_the_typed_routes_read_the_same_of_10_000_urls(server: Serv
             continue
         assert call is not None, url
         if template == IMAGE_PATH:
-            request = validated(path, parameters)
+            request = validate(path, parameters)
             if isinstance(request, IiifServerError):
                 assert (type(call), str(call)) == (type(request), str(request)), url
             elif isinstance(call, ImageCall):
@@ -200,8 +200,8 @@ GOOD = [
 ]
 
 
-async def test_the_fast_path_and_the_routes_answer_alike(server: Server) -> None:
-    """First from the routes, then from wherever it is ready, at last from the routes alone."""
+async def test_fast_path_and_routes_answer_alike(server: Server) -> None:
+    """Each URL is answered by the routes, by the fast path, and by the routes alone."""
     without_edge = create_app(server.settings)
     without_edge.user_middleware.clear()
     without_edge.state.services = server.services
@@ -257,13 +257,13 @@ def test_the_urls_reach_every_route(server: Server) -> None:
     for url in ROUTES:
         for method in ("GET", "DELETE"):
             scope = {**scope_of(url.partition("?")[0]), "method": method}
-            reached.add(template(routed(server.app, scope)[0]))
+            reached.add(template(matching_route(server.app, scope)[0]))
     routes = {template(str(getattr(route, "path", ""))) for route in all_routes(server.app)}
     assert len(routes) > 20
     assert routes - reached == set()
 
 
-async def test_nothing_is_sent_but_by_respond(
+async def test_only_respond_sends_responses(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}

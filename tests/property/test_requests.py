@@ -1,4 +1,4 @@
-"""Requests in URLs, resolved against images."""
+"""Requests as texts in URLs, resolved against images."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -48,8 +48,8 @@ file_texts = st.builds(
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Generate a request in a URL with its image and limits."""
+class RequestExample:
+    """Request as in a URL, with its image and limits."""
 
     text: str
     image: ImageFacts
@@ -58,7 +58,7 @@ class Asked:
 
 @st.composite
 def region_texts(draw: st.DrawFn, image: Dimensions) -> str:
-    """Generate a region that mostly begins inside the image, and often ends outside."""
+    """Draw a region that mostly begins inside the image, and often ends outside."""
     x, y = draw(st.integers(0, image.width)), draw(st.integers(0, image.height))
     width, height = (draw(st.integers(1, side + 10)) for side in (image.width, image.height))
     percent = draw(st.tuples(percents, percents, percents, percents))
@@ -68,7 +68,7 @@ def region_texts(draw: st.DrawFn, image: Dimensions) -> str:
 
 @st.composite
 def size_texts(draw: st.DrawFn, image: Dimensions, carets: Sequence[str]) -> str:
-    """Generate a size of the image's magnitude, in forms of both versions."""
+    """Draw a size of the image's order of magnitude, in the forms of both versions."""
     width, height = (draw(st.integers(1, side + side // 4)) for side in (image.width, image.height))
     forms = [
         "max",
@@ -82,14 +82,14 @@ def size_texts(draw: st.DrawFn, image: Dimensions, carets: Sequence[str]) -> str
 
 
 @st.composite
-def requests(draw: st.DrawFn, *, caret: bool | None = None) -> Asked:
-    """Generate a request; its size begins with `^` always, never, or (None) sometimes."""
+def requests(draw: st.DrawFn, *, caret: bool | None = None) -> RequestExample:
+    """Draw a request; its size begins with `^` always, never, or (None) sometimes."""
     image, limits = draw(images), draw(limits_on_size)
     carets = {True: ["^"], False: [""], None: ["", "^"]}[caret]
     region = draw(region_texts(image.dimensions))
     size = draw(size_texts(image.dimensions, carets))
     text = f"{region}/{size}/{draw(rotation_texts)}/{draw(file_texts)}"
-    return Asked(text, image, limits)
+    return RequestExample(text, image, limits)
 
 
 REQUESTS = {V2: requests(caret=False), V3: requests()}
@@ -107,19 +107,19 @@ def parse(text: str, version: ImageApiVersion) -> ImageRequest:
     )
 
 
-def resolved(asked: Asked, version: ImageApiVersion) -> Rendition:
-    """Resolve the request; reject the example if the request is refused."""
+def resolve_or_reject(example: RequestExample, version: ImageApiVersion) -> Rendition:
+    """Return the rendition of a request; reject the example if it is refused."""
     try:
-        return parse(asked.text, version).resolve(asked.image, asked.limits)
+        return parse(example.text, version).resolve(example.image, example.limits)
     except (MalformedParameterError, OutOfBoundsError, SizeRefusedError):
         reject()
 
 
 @VERSIONS
 @given(data=st.data())
-def test_a_region_never_leaves_its_image(version: ImageApiVersion, data: st.DataObject) -> None:
-    asked = data.draw(REQUESTS[version])
-    box, image = resolved(asked, version).region, asked.image.dimensions
+def test_region_is_inside_its_image(version: ImageApiVersion, data: st.DataObject) -> None:
+    example = data.draw(REQUESTS[version])
+    box, image = resolve_or_reject(example, version).region, example.image.dimensions
     assert min(box.x, box.y) >= 0
     assert min(box.width, box.height) >= 1
     assert box.x + box.width <= image.width
@@ -128,18 +128,18 @@ def test_a_region_never_leaves_its_image(version: ImageApiVersion, data: st.Data
 
 @VERSIONS
 @given(data=st.data())
-def test_a_size_has_pixels_and_is_within_the_limits(
+def test_size_is_positive_and_within_the_limits(
     version: ImageApiVersion, data: st.DataObject
 ) -> None:
-    asked = data.draw(REQUESTS[version])
-    size = resolved(asked, version).size
+    example = data.draw(REQUESTS[version])
+    size = resolve_or_reject(example, version).size
     assert min(size.width, size.height) >= 1
-    assert asked.limits.allow(size)
+    assert example.limits.allow(size)
 
 
 @given(requests(caret=False))
-def test_nothing_is_upscaled_without_a_caret_in_3_0(asked: Asked) -> None:
-    rendition = resolved(asked, V3)
+def test_3_0_does_not_upscale_without_a_caret(example: RequestExample) -> None:
+    rendition = resolve_or_reject(example, V3)
     assert rendition.size.width <= rendition.region.width
     assert rendition.size.height <= rendition.region.height
 
@@ -149,7 +149,7 @@ def test_nothing_is_upscaled_without_a_caret_in_3_0(asked: Asked) -> None:
 )
 @given(box=dimensions, region=dimensions, limits=limits_on_size)
 @example(box=Dimensions(500, 500), region=Dimensions(5000, 496), limits=Limits(max_area=24_900))
-def test_a_confined_size_fits_its_box(
+def test_confined_size_fits_its_box(
     version: ImageApiVersion, caret: str, box: Dimensions, region: Dimensions, limits: Limits
 ) -> None:
     size = parse_size(f"{caret}!{box.width},{box.height}", version)
@@ -161,7 +161,7 @@ def test_a_confined_size_fits_its_box(
 
 
 @given(sides, sides, dimensions)
-def test_a_confined_size_touches_its_box_or_is_the_region(
+def test_confined_size_touches_its_box_or_is_the_region(
     width: int, height: int, region: Dimensions
 ) -> None:
     fitted = resolve_size(parse_size(f"!{width},{height}", V3), region, Limits())
@@ -173,7 +173,7 @@ def test_a_confined_size_touches_its_box_or_is_the_region(
 @pytest.mark.parametrize("upscale", [False, True])
 @given(region=dimensions, limits=limits_on_size)
 @example(region=Dimensions(10_000, 1), limits=Limits(max_area=100))
-def test_the_maximum_size_is_never_refused(
+def test_maximum_size_is_never_refused(
     region: Dimensions, limits: Limits, *, upscale: bool
 ) -> None:
     # "The full image will be available at the max size" -- Image API 3.0, compliance, 3.2
@@ -182,29 +182,29 @@ def test_the_maximum_size_is_never_refused(
 
 @VERSIONS
 @given(data=st.data())
-def test_the_canonical_form_asks_for_the_same_rendition(
+def test_canonical_form_is_the_same_rendition(
     version: ImageApiVersion, data: st.DataObject
 ) -> None:
-    asked = data.draw(REQUESTS[version])
-    rendition = resolved(asked, version)
-    canonical = canonical_parameters(rendition, asked.image, asked.limits, version)
-    again = parse(canonical, version).resolve(asked.image, asked.limits)
+    example = data.draw(REQUESTS[version])
+    rendition = resolve_or_reject(example, version)
+    canonical = canonical_parameters(rendition, example.image, example.limits, version)
+    again = parse(canonical, version).resolve(example.image, example.limits)
     assert again == rendition
-    assert canonical_parameters(again, asked.image, asked.limits, version) == canonical
+    assert canonical_parameters(again, example.image, example.limits, version) == canonical
 
 
 @given(requests(caret=False))
-def test_both_versions_agree_on_the_pixels_of_what_both_accept(asked: Asked) -> None:
-    assert resolved(asked, V2) == resolved(asked, V3)
+def test_both_versions_resolve_a_common_request_alike(example: RequestExample) -> None:
+    assert resolve_or_reject(example, V2) == resolve_or_reject(example, V3)
 
 
 @given(requests())
-def test_the_canonical_form_of_2_1_asks_for_the_same_pixels_as_the_request_of_3_0(
-    asked: Asked,
+def test_canonical_form_of_2_1_is_the_same_rendition_in_3_0(
+    example: RequestExample,
 ) -> None:
-    rendition = resolved(asked, V3)
-    in_2_1 = canonical_parameters(rendition, asked.image, asked.limits, V2)
-    assert parse(in_2_1, V2).resolve(asked.image, asked.limits) == rendition
+    rendition = resolve_or_reject(example, V3)
+    in_2_1 = canonical_parameters(rendition, example.image, example.limits, V2)
+    assert parse(in_2_1, V2).resolve(example.image, example.limits) == rendition
 
 
 @given(dimensions, st.lists(st.integers(1, 9_999), min_size=1, max_size=5, unique=True))

@@ -1,4 +1,4 @@
-"""A signature opens what it was made for, and nothing else, however its address is written."""
+"""Signed URLs: a signature permits only its image, however the URL is encoded."""
 
 import string
 from urllib.parse import quote
@@ -24,35 +24,35 @@ parameters = st.sampled_from(
 requests = st.builds(ExactRequest, st.sampled_from(["2.1", "3.0"]), parameters)
 
 
-def opened(address: str, asked: ExactRequest | None = None) -> tuple[Identifier, Grant] | None:
-    """What an address behind the version's prefix opens; None if nothing."""
-    signature, written = split(address)
+def permitted(
+    sign_url: str, requested: ExactRequest | None = None
+) -> tuple[Identifier, Grant] | None:
+    """Return what a URL path permits; None if nothing."""
+    signature, written = split(sign_url)
     if signature is None:
         return None
     try:
         identifier = parse_identifier(written, "a")
-        return identifier, SIGNATURES.check(signature, identifier, asked)
+        return identifier, SIGNATURES.check(signature, identifier, requested)
     except IiifServerError:
         return None
 
 
-def address(identifier: Identifier, exact: ExactRequest | None = None) -> str:
+def sign_url(identifier: Identifier, exact: ExactRequest | None = None) -> str:
     return f"{SIGNATURES.sign(identifier, NOW + 60, exact)}/{identifier.encoded}"
 
 
 @given(identifiers, st.none() | requests)
-def test_an_address_opens_what_it_was_signed_for(
-    identifier: Identifier, exact: ExactRequest | None
-) -> None:
-    found = opened(address(identifier, exact), exact)
+def test_signed_url_permits_its_image(identifier: Identifier, exact: ExactRequest | None) -> None:
+    found = permitted(sign_url(identifier, exact), exact)
     assert found == (identifier, Grant(NOW + 60, exact=exact is not None))
 
 
 @given(identifiers, st.data())
-def test_no_change_of_one_character_opens_anything_else(
+def test_signed_url_with_a_changed_character_permits_nothing_else(
     identifier: Identifier, data: st.DataObject
 ) -> None:
-    signed = address(identifier)
+    signed = sign_url(identifier)
     place = data.draw(st.integers(0, len(signed) - 1))
     characters = st.sampled_from(string.printable) | st.characters(codec="utf-8")
     change = data.draw(st.sampled_from(["replace", "insert", "remove", "double"]))
@@ -60,7 +60,7 @@ def test_no_change_of_one_character_opens_anything_else(
     new |= {"remove": "", "double": signed[place] * 2}
     changed = signed[:place] + new[change] + signed[place + 1 :]
     assume(changed != signed)
-    found = opened(changed)
+    found = permitted(changed)
     assert found is None or found == (identifier, Grant(NOW + 60, exact=False))
     if place < signed.index("/", len("signed/")):
         assert found is None
@@ -68,15 +68,15 @@ def test_no_change_of_one_character_opens_anything_else(
 
 @given(identifiers, identifiers)
 @example(Identifier("a", "b/c"), Identifier("a", "b%2Fc"))
-def test_a_signature_of_one_image_opens_no_other(one: Identifier, other: Identifier) -> None:
+def test_signature_of_an_image_permits_no_other(one: Identifier, other: Identifier) -> None:
     assume(one != other)
     signature = SIGNATURES.sign(one, NOW + 60)
-    assert opened(f"{signature}/{other.encoded}") is None
-    assert opened(f"{signature}/{other}") in {None, (one, Grant(NOW + 60, exact=False))}
+    assert permitted(f"{signature}/{other.encoded}") is None
+    assert permitted(f"{signature}/{other}") in {None, (one, Grant(NOW + 60, exact=False))}
 
 
 @given(identifiers, st.data())
-def test_percent_encoding_changes_what_is_opened_never(
+def test_percent_encoding_does_not_change_what_is_permitted(
     identifier: Identifier, data: st.DataObject
 ) -> None:
     text = str(identifier)
@@ -86,26 +86,30 @@ def test_percent_encoding_changes_what_is_opened_never(
         for c in text
     )  # fmt: skip
     signed = f"{SIGNATURES.sign(identifier, NOW + 60)}/{written}"
-    assert opened(signed) == (identifier, Grant(NOW + 60, exact=False))
+    assert permitted(signed) == (identifier, Grant(NOW + 60, exact=False))
 
 
 @given(identifiers, requests, requests)
-def test_a_signature_of_one_request_opens_no_other(
+def test_signature_of_a_request_permits_no_other(
     identifier: Identifier, one: ExactRequest, other: ExactRequest
 ) -> None:
     assume(one != other)
-    assert opened(address(identifier, one), other) is None
-    assert opened(address(identifier, one), None) is None
+    assert permitted(sign_url(identifier, one), other) is None
+    assert permitted(sign_url(identifier, one), None) is None
 
 
 @given(st.text() | st.from_regex(r"signed/[0-9.]{1,4}/.*", fullmatch=True), identifiers)
-def test_whatever_is_sent_is_refused_in_the_same_words(text: str, identifier: Identifier) -> None:
+def test_invalid_signatures_are_refused_with_the_same_message(
+    text: str, identifier: Identifier
+) -> None:
     with pytest.raises(SignatureRefusedError) as refused:
         SIGNATURES.check(text, identifier, None)
     assert str(refused.value) == str(SignatureRefusedError())
 
 
 @given(identifiers, st.text(max_size=20), st.text(max_size=20))
-def test_no_address_shows_its_signature(identifier: Identifier, before: str, after: str) -> None:
+def test_signatures_are_removed_from_logged_urls(
+    identifier: Identifier, before: str, after: str
+) -> None:
     code = SIGNATURES.sign(identifier, NOW + 60).rpartition("/")[2]
     assert code.partition(".")[2] not in without_signatures(f"{before}{code}{after}")

@@ -1,4 +1,4 @@
-"""The store on a disk that anything may happen to: what is found is what was committed."""
+"""Store on a disk with any damage: an entry that is found has the committed content."""
 
 import os
 import shutil
@@ -19,8 +19,8 @@ MAX_BYTES, MAX_FILES = 2 * IN_MEMORY, 5
 STORES = st.integers(0, 1)
 
 
-class Stores(RuleBasedStateMachine):
-    """Two processes on one folder, whose clocks jump, and a disk that garbles."""
+class StoreMachine(RuleBasedStateMachine):
+    """State machine of two processes on one folder, with jumping clocks and a damaged disk."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(store=STORES, names=st.sets(NAMES, min_size=1), length=LENGTHS)
     def commit(self, store: int, names: set[str], length: int) -> None:
-        """What is made of an original is the same whenever it is made."""
+        """Commit entries. The derivatives of one original are always the same."""
         for name in sorted(names):
             data = self.committed.get(name, content(name, length))
             self.stores[store].put(name, data)
@@ -65,7 +65,7 @@ class Stores(RuleBasedStateMachine):
         )
 
     @rule(name=NAMES, position=st.integers(0, 1000), keep_time=st.booleans())
-    def garble(self, name: str, position: int, *, keep_time: bool) -> None:
+    def damage(self, name: str, position: int, *, keep_time: bool) -> None:
         for path in self.files(name):
             status = path.stat()
             with path.open("r+b") as file:
@@ -88,13 +88,13 @@ class Stores(RuleBasedStateMachine):
         self.stores[store].ahead = seconds
 
     @rule(store=STORES)
-    def be_killed_and_start_again(self, store: int) -> None:
+    def kill_and_restart(self, store: int) -> None:
         ahead = self.stores[store].ahead
         self.stores[store] = OpenStore(self.folder, self.bounds, ahead=ahead)
 
     @rule(store=STORES, how=st.integers(0, 9))
-    def lose_everything(self, store: int, how: int) -> None:
-        """Seldom, or there would be nothing to look at."""
+    def delete_all(self, store: int, how: int) -> None:
+        """Delete everything, seldom: else there would be little to find."""
         if how == 8:
             for path in self.stores[store].store.paths():
                 self.stores[store].store.remove(path)
@@ -103,7 +103,7 @@ class Stores(RuleBasedStateMachine):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @invariant()
-    def nothing_is_left_being_written(self) -> None:
+    def no_pending_file_is_left(self) -> None:
         incoming = self.folder / "incoming"
         assert not incoming.exists() or not [*incoming.iterdir()]
 
@@ -111,5 +111,5 @@ class Stores(RuleBasedStateMachine):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-TestStores = Stores.TestCase
+TestStores = StoreMachine.TestCase
 TestStores.settings = settings(settings.get_profile("quick"), max_examples=60)

@@ -1,4 +1,4 @@
-"""Templates: nothing climbs out of its place, however often a server decodes."""
+"""Templates: no name leaves its folder or URL, however often a server decodes it."""
 
 import re
 from urllib.parse import unquote, urlsplit
@@ -31,7 +31,7 @@ def decoded_fully(text: str) -> list[str]:
 
 
 @given(templates, texts)
-def test_no_path_climbs(template: str, name: str) -> None:
+def test_path_stays_below_its_folder(template: str, name: str) -> None:
     try:
         path = Template(f"root/{template}").expand(name)
     except OriginalNotFoundError:
@@ -43,7 +43,7 @@ def test_no_path_climbs(template: str, name: str) -> None:
 
 
 @given(templates, texts)
-def test_no_url_climbs_or_leaves_its_host(template: str, name: str) -> None:
+def test_url_stays_below_its_base_on_its_host(template: str, name: str) -> None:
     try:
         url = Template(f"https://h.example/root/{template}?x={{name}}").expand(name, quote=as_url)
     except OriginalNotFoundError:
@@ -72,14 +72,14 @@ names = st.lists(
 
 
 @given(names)
-def test_a_plain_name_is_found_again(name: str) -> None:
+def test_plain_name_is_parsed_from_its_path(name: str) -> None:
     assert Template("a/{name}.tif").expand(name) == f"a/{name}.tif"
     url = Template("https://h/{name}").expand(name, quote=as_url)
     assert unquote(urlsplit(url).path) == f"/{name}"
 
 
 @given(texts.filter(lambda text: "/" not in text and not text.startswith(".")))
-def test_names_that_are_listed_can_be_expanded(name: str) -> None:
+def test_listed_names_can_be_expanded(name: str) -> None:
     try:
         Template("{name}").expand(name)
     except OriginalNotFoundError:

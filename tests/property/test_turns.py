@@ -11,7 +11,7 @@ turns = st.builds(Orientation, st.booleans(), st.integers(0, 3))
 
 @st.composite
 def boxes(draw: st.DrawFn) -> tuple[Box, Dimensions]:
-    """Generate dimensions of an image, and a box inside."""
+    """Draw a box, and the dimensions of an image that contains it."""
     width, height = draw(st.integers(1, 10_000)), draw(st.integers(1, 10_000))
     x, y = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
     box = Box(x, y, draw(st.integers(1, width - x)), draw(st.integers(1, height - y)))
@@ -19,32 +19,34 @@ def boxes(draw: st.DrawFn) -> tuple[Box, Dimensions]:
 
 
 @given(turns)
-def test_a_turn_and_its_inverse_are_none(turn: Orientation) -> None:
+def test_orientation_and_its_inverse_cancel(turn: Orientation) -> None:
     assert turn.then(turn.inverse) == UPRIGHT
     assert turn.inverse.then(turn) == UPRIGHT
     assert turn.inverse.inverse == turn
 
 
 @given(turns)
-def test_upright_changes_no_turn(turn: Orientation) -> None:
+def test_upright_is_neutral(turn: Orientation) -> None:
     assert turn.then(UPRIGHT) == turn
     assert UPRIGHT.then(turn) == turn
 
 
 @given(turns, turns, turns)
-def test_turns_may_be_joined_in_any_grouping(
+def test_composition_is_associative(
     first: Orientation, second: Orientation, third: Orientation
 ) -> None:
     assert first.then(second).then(third) == first.then(second.then(third))
 
 
 @given(turns, turns)
-def test_joining_is_undone_in_reverse(first: Orientation, second: Orientation) -> None:
+def test_inverse_of_a_composition_is_the_reversed_inverses(
+    first: Orientation, second: Orientation
+) -> None:
     assert first.then(second).inverse == second.inverse.then(first.inverse)
 
 
 @given(turns, turns, boxes())
-def test_a_box_is_carried_alike_in_one_step_or_two(
+def test_box_is_transformed_alike_in_one_step_or_two(
     first: Orientation, second: Orientation, place: tuple[Box, Dimensions]
 ) -> None:
     box, image = place
@@ -56,15 +58,13 @@ def test_a_box_is_carried_alike_in_one_step_or_two(
 
 
 @given(turns, boxes())
-def test_a_box_comes_back_with_the_inverse(
-    turn: Orientation, place: tuple[Box, Dimensions]
-) -> None:
+def test_box_is_restored_by_the_inverse(turn: Orientation, place: tuple[Box, Dimensions]) -> None:
     box, image = place
     assert turn.inverse.apply_to_box(turn.apply_to_box(box, image), turn.apply(image)) == box
 
 
 @given(turns, boxes())
-def test_a_carried_box_stays_in_the_turned_image(
+def test_transformed_box_is_inside_the_oriented_image(
     turn: Orientation, place: tuple[Box, Dimensions]
 ) -> None:
     box, image = place

@@ -1,7 +1,7 @@
-"""What a hostile file would have a worker process do once it has taken it over.
+"""Attacks of a hostile file that controls a worker process.
 
-Each returns what it got out of it, and raises where it was held back. Workers import this module by
-its name.
+Each function returns what it obtained, and raises where the sandbox refused it. Workers import
+this module by its name.
 """
 
 import contextlib
@@ -28,99 +28,99 @@ CLOCK_OF_LIMIT = -8 if sys.platform == "linux" else time.CLOCK_PROCESS_CPUTIME_I
 
 
 def connect_tcp(port: int) -> None:
-    """Tell a listener on this machine."""
+    """Send data to a TCP listener on this machine."""
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
         connection.sendall(MESSAGE)
 
 
 def listen_tcp(_: None = None) -> None:
-    """Wait for somebody to call."""
+    """Listen for TCP connections."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
 
 
 def send_udp(port: int) -> None:
-    """Tell without asking."""
+    """Send a UDP datagram."""
     with socket.socket(type=socket.SOCK_DGRAM) as sender:
         sender.sendto(MESSAGE, ("127.0.0.1", port))
 
 
 def connect_unix(address: str) -> None:
-    """Tell a listener that has a path, or a name that begins with a NUL."""
+    """Send data to a Unix socket: a path, or an abstract name that begins with a NUL."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         connection.sendall(MESSAGE)
 
 
 def open_socket(family: int) -> None:
-    """Have a socket of another kind."""
+    """Open a socket of another family."""
     socket.socket(family, socket.SOCK_DGRAM).close()
 
 
 def read_file(path: Path) -> bytes:
-    """What a file holds."""
+    """Return the content of a file."""
     return path.read_bytes()
 
 
 def list_folder(path: Path) -> list[str]:
-    """What a folder holds."""
+    """Return the entries of a folder."""
     return os.listdir(path)
 
 
 def write_file(path: Path) -> None:
-    """Put something into a file, a new one if there is none."""
+    """Write to a file, a new one if it does not exist."""
     path.write_bytes(MESSAGE)
 
 
 def truncate(path: Path) -> None:
-    """Empty a file without opening it."""
+    """Truncate a file without opening it."""
     os.truncate(path, 0)
 
 
 def remove(path: Path) -> None:
-    """Remove a file."""
+    """Delete a file."""
     path.unlink()
 
 
 def move(paths: tuple[Path, Path]) -> None:
-    """Put one file in the place of another."""
+    """Replace one file by another."""
     paths[0].replace(paths[1])
 
 
 def link(paths: tuple[Path, Path]) -> bytes:
-    """What a file holds, by another name."""
+    """Read a file through a hard link."""
     paths[1].hardlink_to(paths[0])
     return paths[1].read_bytes()
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder."""
+    """Create a folder."""
     path.mkdir()
 
 
 def change_mode(path: Path) -> None:
-    """Let everybody write to a file."""
+    """Make a file writable for all users."""
     path.chmod(0o777)
 
 
 def change_time(path: Path) -> None:
-    """Make a file look older."""
+    """Change the modification time of a file."""
     os.utime(path, (1, 1))
 
 
 def run_program(_: None = None) -> bytes:
-    """What a program says."""
+    """Return the output of a program."""
     return subprocess.run(["/bin/echo", "out"], check=True, capture_output=True).stdout
 
 
 def execute(_: None = None) -> None:
-    """Become a program, which ends well."""
+    """Replace this process by a program that succeeds."""
     os.execv("/bin/true", ["true"])  # noqa: S606
 
 
 def fork(_: None = None) -> int:
-    """Begin what would go on until the machine is full."""
+    """Fork, as the start of a fork bomb."""
     child = os.fork()
     if child == 0:
         os._exit(0)
@@ -129,7 +129,7 @@ def fork(_: None = None) -> int:
 
 
 def start_threads(_: None = None) -> int:
-    """How many threads ran: they are allowed."""
+    """Return the number of threads that ran: threads are allowed."""
     ran: list[int] = []
     threads = [threading.Thread(target=ran.append, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -140,17 +140,17 @@ def start_threads(_: None = None) -> int:
 
 
 def end(process: int) -> None:
-    """End another process."""
+    """Kill another process."""
     os.kill(process, signal.SIGTERM)
 
 
 def call_out(process: int) -> None:
-    """Make sure that another process is there, by the signal that does nothing."""
+    """Find out whether a process exists, by signal 0."""
     os.kill(process, 0)
 
 
 def end_by_a_pipe(process: int) -> None:
-    """Have the kernel end another process, by SIGIO of a pipe that is said to be its own."""
+    """Have the kernel kill another process, by SIGIO of a pipe owned by it."""
     reader, writer = os.pipe()
     fcntl.fcntl(reader, fcntl.F_SETOWN, process)
     fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC)
@@ -158,7 +158,7 @@ def end_by_a_pipe(process: int) -> None:
 
 
 def attach(process: int) -> None:
-    """Trace another process, and let it go."""
+    """Trace another process, and detach."""
     seize, interrupt, detach, any_kind = 0x4206, 0x4207, 17, 0x4000_0000
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.ptrace(seize, process, None, None):
@@ -169,7 +169,7 @@ def attach(process: int) -> None:
 
 
 def read_memory(where: tuple[int, int]) -> bytes:
-    """The bytes of another process, at an address, by process_vm_readv."""
+    """Return bytes of another process by process_vm_readv."""
 
     class Piece(ctypes.Structure):
         _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
@@ -190,7 +190,7 @@ def _unsigned(argument: object) -> object:
 
 
 def call(number: int) -> None:
-    """Make a system call that does nothing with these arguments, if the kernel has it at all."""
+    """Make a system call that does nothing with these arguments, if the kernel has it."""
     libc = ctypes.CDLL(None, use_errno=True)
     wrong = [ctypes.c_long(-1)] * 6
     if libc.syscall(ctypes.c_long(number), *wrong) < 0 and ctypes.get_errno() == errno.ENOSYS:
@@ -198,18 +198,18 @@ def call(number: int) -> None:
 
 
 def eat_memory(size: int) -> int:
-    """Take memory."""
+    """Allocate memory."""
     return len(bytearray(size))
 
 
 def eat_shared_memory(size: int) -> int:
-    """Take memory that others could share."""
+    """Allocate shared memory."""
     with mmap.mmap(-1, size) as memory:
         return len(memory)
 
 
 def eat_cpu(seconds: float) -> float:
-    """Work for nothing; the processor time that it took, by the clock of RLIMIT_CPU."""
+    """Use the CPU; return the CPU time by the clock of RLIMIT_CPU."""
     while time.clock_gettime(CLOCK_OF_LIMIT) < seconds:
         pass
     return time.clock_gettime(CLOCK_OF_LIMIT)
@@ -234,24 +234,24 @@ def open_many(target: tuple[Path, int]) -> int:
 
 
 def raise_the_limit(limit: tuple[int, int]) -> None:
-    """Take more than was given."""
+    """Raise a resource limit of this process."""
     kind, number = limit
     _, most = resource.getrlimit(kind)
     resource.setrlimit(kind, (number, max(number, most)))
 
 
 def environment(_: None = None) -> dict[str, str]:
-    """All variables that Python knows."""
+    """Return all environment variables that Python knows."""
     return dict(os.environ)
 
 
 def memory_of_the_start(_: None = None) -> bytes:
-    """What the process was started with."""
+    """Return the environment at the start of the process, from its memory."""
     return Path("/proc/self/environ").read_bytes()
 
 
 def descriptors(_: None = None) -> dict[int, int]:
-    """The kind of file behind each descriptor that is open."""
+    """Return the kind of file of each open descriptor."""
     found = {}
     for descriptor in range(256):
         try:
@@ -262,7 +262,7 @@ def descriptors(_: None = None) -> dict[int, int]:
 
 
 class Trojan:
-    """A result that has a file made where it is read."""
+    """Result that creates a file where it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -272,24 +272,24 @@ class Trojan:
 
 
 def send_trojan(path: Path) -> Trojan:
-    """A result that does something where it is read."""
+    """Return a result that runs code where it is unpickled."""
     return Trojan(path)
 
 
 class TrojanError(Exception):
-    """An error that has a file made where it is read."""
+    """Error that creates a file where it is unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return os.mkdir, self.args
 
 
 def raise_trojan(path: Path) -> None:
-    """An error that does something where it is read."""
+    """Raise an error that runs code where it is unpickled."""
     raise TrojanError(str(path))
 
 
 def _own_socket() -> socket.socket:
-    """The socket between this worker and its server."""
+    """Return the socket between this worker and its server."""
     for descriptor in range(256):
         try:
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
@@ -320,7 +320,7 @@ MESSAGES = {
 
 
 def send_message(name: str) -> str:
-    """Write to the server directly, and never answer."""
+    """Write a message to the server directly, and never answer."""
     message = memoryview(MESSAGES[name])
     descriptor = _own_socket().detach()
     while message:
@@ -330,7 +330,7 @@ def send_message(name: str) -> str:
 
 
 def send_descriptors(_: None = None) -> str:
-    """Send open files beside the beginning of the answer: its length, as it is going to be."""
+    """Send open files with the beginning of the answer: its length."""
     connection = _own_socket()
     try:
         reader, writer = os.pipe()
@@ -344,7 +344,7 @@ def send_descriptors(_: None = None) -> str:
 
 
 def _pages(memory: IO[bytes], start: int, end: int) -> Iterator[bytes]:
-    """The memory between two addresses, without pages that nobody can read."""
+    """Yield the readable pages between two addresses."""
     for address in range(start, end, mmap.PAGESIZE):
         memory.seek(address)
         with contextlib.suppress(OSError):  # behind the end of the file that is mapped there
@@ -352,10 +352,10 @@ def _pages(memory: IO[bytes], start: int, end: int) -> Iterator[bytes]:
 
 
 def memory_holds(backwards: bytes) -> bool:
-    """Whether some bytes stand behind a `=` in memory, as in an environment.
+    """Return whether memory contains a `=` and these bytes, as in an environment.
 
-    They are given from their end, so that they are not found for being asked for; and the `=` is
-    looked for apart, as this process would otherwise find what it looks for with.
+    The bytes are given in reverse, and the `=` is compared separately: else this function would
+    find its own argument.
     """
     wanted = backwards[::-1]
     with Path("/proc/self/maps").open() as maps, Path("/proc/self/mem").open("rb", 0) as memory:

@@ -1,4 +1,4 @@
-"""What tests have worker processes do. Workers import this module by its name."""
+"""Setup functions and jobs of worker processes in tests. Workers import this module by its name."""
 
 import builtins
 import contextlib
@@ -21,7 +21,7 @@ from iiif_server.plan.local_file import LocalFile
 
 
 class OddError(Exception):
-    """An error with more to it than its text, which still is one of a job's own."""
+    """Error with an attribute besides its text, raised by a job."""
 
     def __init__(self, text: str, number: int) -> None:
         super().__init__(text, number)
@@ -29,47 +29,47 @@ class OddError(Exception):
 
 
 def nothing() -> None:
-    """The set-up of a worker that needs none."""
+    """Setup of a worker that needs none."""
 
 
 def leave_mark(folder: Path) -> None:
-    """A set-up that tells by a file which process it was done in."""
+    """Setup that creates a file named by its process."""
     (folder / f"ready-{os.getpid()}").touch()
 
 
 def refuse_to_start() -> None:
-    """A set-up that fails."""
+    """Setup that fails."""
     raise RuntimeError("not here")
 
 
 def report(text: str, number: int) -> tuple[str, int]:
-    """A set-up that reports its arguments."""
+    """Setup that returns its arguments."""
     return text, number
 
 
 def start_a_thread() -> None:
-    """A set-up that leaves a thread behind."""
+    """Setup that leaves a thread running."""
     threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 
 
 def import_numpy() -> None:
-    """A set-up that loads a library which likes to start threads."""
+    """Setup that loads a library which may start threads."""
     importlib.import_module("numpy")
 
 
 def leave(code: int) -> None:
-    """End the process in an orderly way, with a word."""
+    """Exit with this status, after a line on standard error."""
     os.write(2, b"leaving\n")
     os._exit(code)
 
 
 def crash(_: object = None) -> None:
-    """Read where there is no memory."""
+    """Read from an invalid address."""
     ctypes.string_at(0)
 
 
 def complain(size: int) -> str:
-    """Write so many bytes to the standard error."""
+    """Write so many bytes to standard error."""
     for _ in range(size >> 10):
         with contextlib.suppress(BlockingIOError):
             os.write(2, b"x" * 1024)
@@ -77,60 +77,60 @@ def complain(size: int) -> str:
 
 
 def variables(_: object = None) -> list[str]:
-    """The names of the variables of the environment."""
+    """Return the names of the environment variables."""
     return sorted(os.environ)
 
 
 def size_of(path: Path) -> int:
-    """The bytes in a file."""
+    """Return the size of a file in bytes."""
     with path.open("rb") as file:
         return len(file.read())
 
 
 def read_both(before: str, first: int, second: int) -> str:
-    """What two open files hold, from their beginnings."""
+    """Return the content of two open files, from their beginnings."""
     return f"{before}{os.pread(first, 100, 0).decode()}, {os.pread(second, 100, 0).decode()}"
 
 
 def die_once_and_read(mark: Path, descriptor: int) -> str:
-    """What an open file holds, by the second process that is asked."""
+    """Return the content of an open file, in the second process that runs this."""
     die_once(mark)
     return os.pread(descriptor, 100, 0).decode()
 
 
 def read_random(size: int) -> int:
-    """How many bytes of a random device can be read."""
+    """Return the number of bytes of a random device that can be read."""
     with Path("/dev/urandom").open("rb", buffering=0) as file:
         return len(file.read(size))
 
 
 def abort(_: object = None) -> None:
-    """End the process as a library does that gives up."""
+    """Abort, as a library does on a fatal error."""
     os.abort()
 
 
 def use_up(_: object = None) -> None:
-    """Be ended as the kernel ends a process that has used up its processor time."""
+    """End as the kernel ends a process that exceeds RLIMIT_CPU."""
     signal.raise_signal(signal.SIGXCPU)
 
 
 def echo(value: object) -> object:
-    """The value."""
+    """Return the value."""
     return value
 
 
 def pid(_: object = None) -> int:
-    """The process that runs the job."""
+    """Return the id of the process that runs the job."""
     return os.getpid()
 
 
 def echo_pair(value: tuple[str, int]) -> tuple[str, int]:
-    """The value, whose type is known."""
+    """Return the value, whose type is known."""
     return value
 
 
 def fail(error: tuple[str, list[Any]]) -> None:
-    """Raise an error: the name of its class, and its arguments."""
+    """Raise an error, given by the name of its class and its arguments."""
     name, arguments = error
     found: type[Exception] = next(
         getattr(module, name)
@@ -141,13 +141,13 @@ def fail(error: tuple[str, list[Any]]) -> None:
 
 
 def find_the_disk_full(_: object = None, *_files: int) -> None:
-    """End as a build does whose disk became full under way."""
+    """Raise the error of a build whose disk became full."""
     refusal = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     raise NotKeptError("The pyramid of this image could not be stored.", refusal)
 
 
 def unsendable(_: object = None) -> object:
-    """What no process can send to another."""
+    """Return a value that cannot be sent to another process."""
     return lambda: None
 
 
@@ -157,7 +157,7 @@ def die(_: object = None, *_files: int) -> None:
 
 
 def die_once(mark: Path) -> int:
-    """Kill the process, unless the mark says that one has died; else its id."""
+    """Kill the process, unless the mark exists; else return the process id."""
     if not mark.exists():
         mark.touch()
         die()
@@ -171,7 +171,7 @@ def count_and_die(log: Path) -> None:
 
 
 def wait_and_die(marks: tuple[Path, Path]) -> None:
-    """Say by the first file that the job has begun; when the second is there, die."""
+    """Write the first file, wait for the second, then die."""
     begun, go = marks
     write_line(begun)
     wait_for(go)
@@ -179,7 +179,7 @@ def wait_and_die(marks: tuple[Path, Path]) -> None:
 
 
 def wait_until(marks: tuple[Path, Path]) -> int:
-    """Say by the first file that the job has begun, and end when the second is there."""
+    """Write the first file, wait for the second, then return the process id."""
     begun, go = marks
     write_line(begun)
     wait_for(go)
@@ -187,19 +187,19 @@ def wait_until(marks: tuple[Path, Path]) -> int:
 
 
 def sleep(seconds: float) -> int:
-    """The process that ran the job, after a while."""
+    """Sleep; return the process id."""
     time.sleep(seconds)
     return os.getpid()
 
 
 def write_line(log: Path) -> None:
-    """Add the id of this process to a file."""
+    """Append the id of this process to a file."""
     with log.open("a") as file:
         file.write(f"{os.getpid()}\n")
 
 
 def cut_short_and_read(file: LocalFile) -> int:
-    """The last byte of an original by its memory map, whose file ends before it by then."""
+    """Return the last byte of an original by its memory map, after its file is truncated."""
     original = OpenOriginal(file)
     with original.verify_unchanged():
         mapped = original.bytes
@@ -208,7 +208,7 @@ def cut_short_and_read(file: LocalFile) -> int:
 
 
 def wait_for(path: Path, seconds: float = 60) -> None:
-    """Return when the file is there."""
+    """Wait until the file exists."""
     deadline = time.monotonic() + seconds
     while not path.exists():
         if time.monotonic() > deadline:
@@ -217,19 +217,19 @@ def wait_for(path: Path, seconds: float = 60) -> None:
 
 
 def loaded_modules(_: object = None) -> frozenset[str]:
-    """The names of all modules that this process has."""
+    """Return the names of all modules that this process has loaded."""
     return frozenset(sys.modules)
 
 
 def interrupted(_: object = None) -> str:
-    """Survive what Ctrl+C sends to every process of a terminal."""
+    """Survive the SIGINT that Ctrl+C sends to every process of a terminal."""
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.05)
     return "alive"
 
 
 def is_alive(process: int) -> bool:
-    """Whether there is a process of this id that has not ended."""
+    """Return whether a process with this id exists and has not ended."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         status = Path(f"/proc/{process}/stat").read_text()
         return status.rpartition(")")[2].split()[0] not in {"Z", "X"}
@@ -237,7 +237,7 @@ def is_alive(process: int) -> bool:
 
 
 def import_module(name: str) -> bool:
-    """Load a module that is not loaded yet."""
+    """Import a module."""
     assert name not in sys.modules
     return importlib.import_module(name).__name__ == name
 
@@ -246,7 +246,7 @@ _held: list[bytes] = []
 
 
 def hold_on_to(size: int) -> None:
-    """Take memory, use it, and keep it."""
+    """Allocate memory, use it, and keep it."""
     _held.append(b"x" * size)
 
 

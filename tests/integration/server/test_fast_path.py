@@ -389,7 +389,7 @@ async def test_a_path_in_front_is_no_part_of_the_name(tmp_path: Path) -> None:
         assert document["id"] == "http://test/images/disk:large.jpg"
 
 
-async def test_a_garbled_part_gives_no_wrong_tile(tmp_path: Path) -> None:
+async def test_damaged_part_returns_no_wrong_tile(tmp_path: Path) -> None:
     async with serving(tmp_path, memory=0) as server:
         right = await server.get(TILE)
         for part in server.settings.cache_path.rglob("*.szi"):

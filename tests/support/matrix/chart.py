@@ -1,4 +1,4 @@
-"""The chart: 24 patches of known colours, of which no two of the eight orientations look alike."""
+"""Chart of 24 patches of known colours, of which no two orientations are alike."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ for _row in range(ROWS):
 
 
 def painted(values: ArrayLike, orientation: int = 1) -> Array:
-    """The chart with these values of its patches: rows, columns, samples; stored turned."""
+    """Return the chart with these values of its patches: rows, columns, samples; stored rotated."""
     values = np.asarray(values)
     pixels = values.reshape(len(values), -1)[INDEX]
     back = {6: 8, 8: 6}.get(orientation, orientation)
@@ -63,14 +63,14 @@ def painted(values: ArrayLike, orientation: int = 1) -> Array:
 
 
 def grays(levels: int = 256) -> tuple[Array, Array]:
-    """Grays of so many levels, from 0 to 1, and their Lab."""
+    """Return so many grays from 0 to 1, and their Lab."""
     values = np.rint(GRAYS / 255 * (levels - 1)) / (levels - 1)
     return values, lab_of_srgb(np.repeat(values[:, None], 3, axis=1))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of original, which shows the chart."""
+    """Kind of original that shows the chart."""
 
     name: str
     write: Callable[[], bytes]
@@ -86,9 +86,9 @@ class Kind:
 
 
 def measured(image: Image.Image, region: tuple[int, int, int, int]) -> dict[int, Array]:
-    """Lab of the middle of all patches of which a region of the chart shows enough, by number."""
+    """Return by number the Lab of the middle of all patches of which a region shows enough."""
     across, down = image.width / region[2], image.height / region[3]
-    image, profile = _plain(image), image.info.get("icc_profile")
+    image, profile = _flatten(image), image.info.get("icc_profile")
     values = np.asarray(image).reshape(image.height, image.width, -1)
     means = {}
     for number in range(COLUMNS * ROWS):
@@ -99,7 +99,7 @@ def measured(image: Image.Image, region: tuple[int, int, int, int]) -> dict[int,
             means[number] = values[top:bottom, left:right].mean(axis=(0, 1))
     if not means:
         return {}
-    lab = _in_lab(np.array(list(means.values())), profile)
+    lab = _to_lab(np.array(list(means.values())), profile)
     return dict(zip(means, lab, strict=True))
 
 
@@ -108,8 +108,8 @@ def _middle(edges: Array, number: int) -> tuple[float, float]:
     return start + 0.35 * (end - start), start + 0.65 * (end - start)
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """The image as gray or RGB, on white."""
+def _flatten(image: Image.Image) -> Image.Image:
+    """Return the image as gray or RGB, on white."""
     gray = image.mode in {"1", "L", "LA"}
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -117,8 +117,8 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert("L" if gray else "RGB")
 
 
-def _in_lab(colours: Array, profile: bytes | None) -> Array:
-    """Lab of gray or RGB values by a profile, as lcms converts them; without one by sRGB."""
+def _to_lab(colours: Array, profile: bytes | None) -> Array:
+    """Return Lab of gray or RGB values by a profile, as lcms converts them; without one by sRGB."""
     gray = colours.shape[1] == 1
     by_srgb = lab_of_srgb(np.repeat(colours, 3, axis=1) / 255 if gray else colours / 255)
     if profile is None:
@@ -142,7 +142,7 @@ def _in_lab(colours: Array, profile: bytes | None) -> Array:
     return np.concatenate((lab[:, :1] * (100 / 255), signed), axis=1)
 
 
-def joined(*kinds: Sequence[Kind]) -> list[Kind]:
+def join_kinds(*kinds: Sequence[Kind]) -> list[Kind]:
     """All kinds; raises ValueError if two have one name."""
     every = [kind for some in kinds for kind in some]
     names = [kind.name for kind in every]

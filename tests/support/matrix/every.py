@@ -14,7 +14,7 @@ from support.matrix import (
     small_kinds,
     tiff_kinds,
 )
-from support.matrix.chart import joined
+from support.matrix.chart import join_kinds
 
 _PARTS = (
     tiff_kinds,
@@ -30,4 +30,4 @@ _PARTS = (
     pdf_kinds,
     small_kinds,
 )
-KINDS = joined(*(list(part.kinds()) for part in _PARTS))
+KINDS = join_kinds(*(list(part.kinds()) for part in _PARTS))

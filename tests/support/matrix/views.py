@@ -1,4 +1,4 @@
-"""Views of the chart, through the whole path of a request, without and with a pyramid."""
+"""Views of the chart through the whole path of a request, with and without a pyramid."""
 
 import warnings
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ LOSSLESS_NEAR, JPEG_NEAR = 2.0, 3.0
 
 @dataclass(frozen=True)
 class View:
-    """A request, and what it shows of the chart."""
+    """Request, and the part of the chart that it shows."""
 
     region: tuple[int, int, int, int]
     size: tuple[int, int]
@@ -35,7 +35,7 @@ class View:
 
     @property
     def path(self) -> str:
-        """The path below the identifier."""
+        """Path below the identifier."""
         region = ",".join(map(str, self.region))
         up = "^" if self.size[0] > self.region[2] else ""
         return f"{region}/{up}{self.size[0]},{self.size[1]}/0/default.{self.format}"
@@ -63,7 +63,7 @@ FROM_PYRAMID = (
 
 
 def tiles(side: int) -> tuple[View, ...]:
-    """A tile of full resolution and one of half, which make the parts of a pyramid."""
+    """Return a tile of full resolution and one of half, which start the build of both parts."""
     reduced = min(WIDTH, 2 * side), min(HEIGHT, 2 * side)
     size = -(-reduced[0] // 2), -(-reduced[1] // 2)
     made = ("tile",) if side == SIDE else ()
@@ -75,8 +75,8 @@ def tiles(side: int) -> tuple[View, ...]:
 
 
 @asynccontextmanager
-async def servers(folder: Path) -> AsyncIterator[tuple[Server, Server]]:
-    """The application without pyramids, and with a pyramid of every original."""
+async def running_servers(folder: Path) -> AsyncIterator[tuple[Server, Server]]:
+    """Run the application without pyramids, and with a pyramid of every original."""
     async with (
         _running(folder / "plain", enabled=False) as plain,
         _running(folder / "pyramids", min_pixels=1) as pyramids,
@@ -95,8 +95,8 @@ def _running(folder: Path, **pyramids: Any) -> Any:
     )
 
 
-async def faults(plain: Server, pyramids: Server, kind: Kind) -> list[str]:
-    """What is wrong in the views of a kind; empty if all is right."""
+async def find_faults(plain: Server, pyramids: Server, kind: Kind) -> list[str]:
+    """Return the faults in the views of a kind; an empty list if there are none."""
     data, name = kind.write(), f"{kind.name}.original"
     found = []
     for server, views in ((plain, PLAIN), (pyramids, FROM_PYRAMID)):

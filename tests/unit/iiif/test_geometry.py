@@ -183,7 +183,7 @@ def test_tiles_come_in_rows_and_are_cut_at_the_edges(factor: int, boxes: list[Bo
         (Limits(max_width=1), 1),
     ],
 )
-def test_a_full_tile_is_within_the_limits(limits: Limits, size: int) -> None:
+def test_full_tile_is_within_the_limits(limits: Limits, size: int) -> None:
     assert offered_tile(square(512), limits) == square(size)
 
 
