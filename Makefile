@@ -100,8 +100,8 @@ load: install ## A crawler of full-size images beside readers of tiles (3 minute
 hops: install ## Count the functions and modules that one tile request enters
 	$(BIN)/python -m bench.hops
 
-costs: install ## Compare what jobs take at their peak with what is estimated before (20 minutes)
-	$(BIN)/python -m bench.costs $(COSTS)
+costs: install ## Compare what jobs take at their peak with what is estimated before (40 minutes); COSTS=dicom
+	PYTHONPATH=tests $(BIN)/python -m bench.costs $(COSTS)
 
 shared: install ## Two replicas beside one, and what a shared cache takes (5 minutes; needs root, nginx, wrk)
 	$(BIN)/python -m bench.shared

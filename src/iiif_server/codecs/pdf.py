@@ -38,8 +38,7 @@ _SECONDS, _SECONDS_PER_PIXEL, _SECONDS_PER_BYTE = 10, 250e-9, 3e-6
 35 megapixels."""
 _MAX_MEMORY, _IMAGE_BYTES = 2 << 30, 48
 """Memory limit while a page is read and drawn, and additional bytes per pixel of the page. The
-needs of the header are added. A page of a million paths takes 700 MB. JPEG 2000 that fills a page
-takes 15 bytes per pixel, and up to four times that if it has more pixels than the page."""
+needs of the header are added. A page of a million paths takes 700 MB."""
 _SECONDS_TO_STOP = 5
 """Seconds after the request to stop until the kernel ends the worker."""
 
@@ -57,6 +56,7 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> I
         units = _user_units(file.fileno(), pages, inspected)
         width, height = _page_size(document, page, units[page] * bounded.bounds.pdf_dpi)
     bounded.check_size(width, height)
+    held, effort = max(_PAGE_BYTES, inspected.needs.bytes), inspected.needs.effort
     return ImageHeader(
         format=OriginalFormat.PDF,
         stored=Dimensions(width, height),
@@ -67,9 +67,7 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> I
         profile_bytes=0,
         max_shrink=_MAX_SHRINK,
         pixel_bytes=_PIXEL_BYTES,
-        needs=Needs(
-            bytes=_PAGE_BYTES + _PIXEL_BYTES * width * height, effort=_EFFORT * width * height
-        ),
+        needs=Needs(held + _PIXEL_BYTES * width * height, effort + _EFFORT * width * height),
         page=page,
         pages=pages,
         reader=Reader.PDFIUM,

@@ -40,7 +40,7 @@ _ASPECT_TOLERANCE = 0.005
 """Difference of a pixel's sides that LibRaw tolerates without scaling."""
 _BYTES_PER_PIXEL = 20
 """Bytes per pixel: sensor samples, four colours, the developed image, and its copies."""
-_EFFORT = 40
+_EFFORT = 60
 
 
 def raw_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:

@@ -100,7 +100,7 @@ def to_pixels(samples: Samples, profile: bytes | None) -> Pixels:
         if samples.premultiplied:
             colour = _unpremultiply(colour, alpha)
         colour = np.concatenate((colour, alpha), axis=2)
-    return _to_vips(np.ascontiguousarray(colour), samples, profile)
+    return _to_vips(colour, samples, profile)
 
 
 def _colour(samples: Samples) -> Array:

@@ -1,11 +1,11 @@
-"""DICOM inspection (PS3.3 and PS3.5): image description in data elements, without decoding."""
+"""DICOM (PS3.3 and PS3.5): image description in data elements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from iiif_server.formats.bounded_file import MAX_BYTES_IN_MEMORY, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MAX_BYTES_IN_MEMORY, BoundedFile
 from iiif_server.formats.dicom_elements import (
     BIG,
     IMPLICIT,
@@ -20,8 +20,6 @@ from iiif_server.formats.dicom_elements import (
 )
 from iiif_server.formats.dicom_values import TAGS, Table, Values, Window
 from iiif_server.iiif.geometry import Dimensions
-from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
-from iiif_server.plan.orientation import UPRIGHT
 
 _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x0028_0002, 0x0028_0004, 0x0028_0006, 0x0028_0008
 _ROWS, _COLUMNS = 0x0028_0010, 0x0028_0011
@@ -43,7 +41,6 @@ _DEPTHS = frozenset({8, 16})
 _GRAY_DEPTHS = _DEPTHS | {32}
 _CODESTREAM_SIGNATURES = b"\xff\xd8", b"\xff\x4f"
 """Signatures of JPEG, JPEG-LS and JPEG 2000 codestreams."""
-_EFFORT = 12
 
 
 class Coding(StrEnum):
@@ -66,8 +63,6 @@ _CODINGS = {
     **{_JPEG_PREFIX + number: Coding.JPEG_LS for number in ("80", "81")},
     **{_JPEG_PREFIX + number: Coding.JPEG_2000 for number in ("90", "91", "201", "202", "203")},
 }
-_DECODER_BYTES = {Coding.JPEG_2000: 24, Coding.JPEG: 8, Coding.JPEG_LS: 4}
-_EFFORTS = {Coding.JPEG_2000: 150}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,42 +136,6 @@ class DicomImage:
     def tiled(self) -> bool:
         """Whether the frames are tiles of one image."""
         return self.whole != self.frame
-
-
-def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a DICOM with too many pixels, frames or elements, or of an unsupported kind."""
-    image = dicom_image(file)
-    samples = image.samples
-    colours = 1 if samples.gray else 3
-    wide = samples.gray or (samples.allocated > 8 and not image.palette)  # noqa: PLR2004
-    pixel_bytes = colours * (2 if wide else 1)
-    data = max(sum(length for _, length in part) for part in image.parts)
-    decoder = _DECODER_BYTES.get(image.coding, 0) * samples.count
-    effort = _EFFORTS.get(image.coding, _EFFORT) * samples.count
-    needs = Needs(
-        2 * data + image.frame.area * (2 * samples.bytes + decoder),
-        effort * image.frame.area,
-        part_bytes=4 * samples.bytes + 3 * pixel_bytes,
-        part_effort=effort,
-    )
-    header = ImageHeader(
-        format=file.format,
-        stored=image.whole,
-        orientation=UPRIGHT,
-        colour=Colour.GRAY if samples.gray else Colour.RGB,
-        transparent=False,
-        profile=Profile.NONE,
-        profile_bytes=0,
-        max_shrink=1,
-        pixel_bytes=pixel_bytes,
-        needs=needs,
-        page=file.page - 1,
-        pages=1 if image.tiled else image.frames,
-        reader=Reader.DICOM,
-        bits=8 if image.palette else max(8, samples.stored),
-        resolution=image.resolution,
-    )
-    return Inspection(header=header, profile=file.read_at(*image.profile) if image.profile else b"")
 
 
 def dicom_image(file: BoundedFile) -> DicomImage:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from iiif_server.formats import (
     avif,
     bmp,
-    dicom,
+    dicom_inspection,
     gif,
     jpeg,
     jpeg2000,
@@ -48,5 +48,5 @@ _INSPECTIONS: dict[OriginalFormat, Callable[[BoundedFile], Inspection]] = {
     OriginalFormat.TGA: tga.inspect,
     OriginalFormat.PCX: pcx.inspect,
     OriginalFormat.RAW: raw.inspect,
-    OriginalFormat.DICOM: dicom.inspect,
+    OriginalFormat.DICOM: dicom_inspection.inspect,
 }

@@ -32,9 +32,10 @@ _LONG_KEYS = _LAYERS | {
 _PALETTE_BYTES = 768
 _RLE_SLACK = 128
 """Bytes by which the run lengths of a row may exceed twice its pixels."""
-_COPIES = 10
-"""Additional bytes of memory per pixel during the colour conversion."""
-_EFFORT = 12
+_INDEXED_BYTES = 12
+"""Additional bytes per pixel while a palette is applied."""
+_EFFORT, _ALPHA_EFFORT, _LAB_EFFORT = 20, 60, 110
+"""Effort of a pixel; and the additional effort to take out the white, or to convert from Lab."""
 
 
 class Mode(IntEnum):
@@ -99,7 +100,7 @@ def inspect(file: BoundedFile) -> Inspection:
     rows = found.channels * found.dimensions.height
     stored = sum(found.lengths) if found.lengths else rows * found.row_bytes
     partial = found.start + stored > file.size and file.accept_truncated()
-    area, pixel_bytes = found.dimensions.area, found.channels * -(-found.bits // 8)
+    pixel_bytes = found.channels * -(-found.bits // 8)
     header = ImageHeader(
         format=file.format,
         stored=found.dimensions,
@@ -110,7 +111,7 @@ def inspect(file: BoundedFile) -> Inspection:
         profile_bytes=0,
         max_shrink=1,
         pixel_bytes=pixel_bytes,
-        needs=Needs(area * (pixel_bytes * (1 + found.alpha) + _COPIES), area * _EFFORT),
+        needs=_needs(found, pixel_bytes),
         reader=Reader.PSD,
         bits=found.bits,
         resolution=_parse_resolution(_optional_resource(file, resources, _RESOLUTION)),
@@ -123,6 +124,16 @@ def inspect(file: BoundedFile) -> Inspection:
         xmp=_optional_resource(file, resources, _XMP),
         iptc=_optional_resource(file, resources, _IPTC),
         partial=partial,
+    )
+
+
+def _needs(found: Composite, pixel_bytes: int) -> Needs:
+    """Return the needs of a part: its samples twice, and once more with alpha or from Lab."""
+    lab, indexed = found.mode is Mode.LAB, found.mode is Mode.INDEXED
+    copies = 2 + found.alpha + lab
+    return Needs(
+        part_bytes=copies * pixel_bytes + indexed * _INDEXED_BYTES,
+        part_effort=_EFFORT + found.alpha * _ALPHA_EFFORT + lab * _LAB_EFFORT,
     )
 
 

@@ -47,7 +47,8 @@ _SIGNED, _RESOLUTION_UNITS = 10, frozenset({1, 2, 3})
 """Tag type SRATIONAL; valid values of ResolutionUnit."""
 _TILE_UNIT = 16
 """Divisor of the sides of tiles (TIFF 6.0, section 15). libvips refuses other sides."""
-_EFFORT = 12
+_EFFORT, _COMPUTED_EFFORT = 12, 130
+"""Effort of a pixel, and of one of Lab or of logarithmic light."""
 _EFFORT_PER_SEGMENT = 1500
 """Effort of reading a strip or tile (6 us), in pixels of a JPEG decoder."""
 
@@ -68,12 +69,7 @@ def header_of(
     by_libvips = not partial and _is_for_libvips(ifd, photometric, bits)
     reader = Reader.LIBVIPS if by_libvips else Reader.ARRAYS
     if reader is Reader.ARRAYS:
-        area, segments = ifd.dimensions.area, max(map(ifd.count, TABLES))
-        # Samples are there as decoded, as chosen, and twice as colours; alpha is split and joined.
-        colours = 2 * len(bands) * (1 if depth <= 8 else 2)  # noqa: PLR2004 - bits of a byte
-        memory = needs.bytes + area * (pixel_bytes * (2 + transparent) + colours)
-        effort = needs.effort + area * _EFFORT + segments * _EFFORT_PER_SEGMENT
-        needs = replace(needs, bytes=memory, effort=effort)
+        needs = _needs_of_arrays(ifd, needs, pixel_bytes, bands, transparent=transparent)
     return ImageHeader(
         format=OriginalFormat.TIFF,
         stored=ifd.dimensions,
@@ -91,6 +87,28 @@ def header_of(
         bands=() if photometric == _PALETTE and reader is Reader.LIBVIPS else bands,
         reader=reader,
         bits=depth,
+    )
+
+
+def _needs_of_arrays(
+    ifd: Directory, needs: Needs, pixel_bytes: int, bands: tuple[int, ...], *, transparent: bool
+) -> Needs:
+    """Return the needs of a part, and of the strip or tile that is decoded for it."""
+    size, segments = ifd.dimensions, max(map(ifd.count, TABLES))
+    rows = min(ifd.value(Tag.ROWS, size.height), size.height)
+    segment = ifd.tile.area if Tag.TILES in ifd.tags else size.width * rows
+    decoded = 2 * pixel_bytes * segment
+    # Samples are there as decoded, as chosen, and twice as colours; alpha is split and joined.
+    colours = 2 * len(bands) * (1 if pixel_bytes <= ifd.value(Tag.SAMPLES, 1) else 2)
+    shown = pixel_bytes * (2 + transparent) + colours
+    computed = ifd.value(Tag.PHOTOMETRIC, _MIN_IS_BLACK) in _LAB | {_LOG_L, _LOG_LUV}
+    return replace(
+        needs,
+        bytes=needs.bytes + decoded,
+        effort=needs.effort + segments * _EFFORT_PER_SEGMENT,
+        # The segment is free again when colours are made of a whole image.
+        part_bytes=max(pixel_bytes, shown - decoded // size.area),
+        part_effort=_COMPUTED_EFFORT if computed else _EFFORT,
     )
 
 

@@ -178,7 +178,7 @@ def _of_raster(header: ImageHeader, operations: PixelOperations, encoding: Encod
     else:
         decoding = _decoding(header, operations.shrink, operations.box.y + operations.box.height)
     working = _working(header, operations, encoding, _bands(header))
-    needs = _needs(header, operations.box.dimensions.area)
+    needs = _needs(header, operations.box.dimensions.area // operations.shrink**2)
     return Cost(_ALWAYS, 0) + needs + decoding + working
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -30,11 +31,12 @@ def dng(
     scale: tuple[int, int] = (1, 1),
     before: bytes = b"",
     values: Array | None = None,
+    **options: Any,
 ) -> bytes:
     """A DNG of rows of linear light of the chart in the sensor's colours; gray, or RGB.
 
     `neutral` is what the sensor sees of white. Without a mosaic, each pixel has all colours.
-    `values` take the place of what it sees.
+    `values` take the place of what it sees; `options` are those of a TiffFile.
     """
     gray = light.shape[1] == 1
     seen = np.rint(light * (1 if gray else neutral) * (_WHITE - _BLACK) + _BLACK)
@@ -61,7 +63,7 @@ def dng(
         pixels = _through(pixels, mosaic)
     photometric = _CFA if not gray and mosaic else _LINEAR
     pixels = pixels if values is None else values
-    return TiffFile(pixels, photometric, 16, tags=tags, order=order).write(before)
+    return TiffFile(pixels, photometric, 16, tags=tags, order=order, **options).write(before)
 
 
 def _through(pixels: Array, mosaic: Sequence[int]) -> Array:
