@@ -296,3 +296,13 @@ def test_an_operator_may_leave_it_out(tmp_path: Path) -> None:
     formats = frozenset(OriginalFormat) - {OriginalFormat.PDF}
     with pytest.raises(UnsupportedOriginalError):
         probe(written(tmp_path, pdf()), 10**9, Bounds(formats=formats))
+
+
+def test_a_large_jpeg_2000_counts_with_its_pixels(tmp_path: Path) -> None:
+    plain, wavelets = tmp_path / "plain.pdf", tmp_path / "wavelets.pdf"
+    plain.write_bytes(pdf())
+    image = b"\n9 0 obj <</Subtype/Image/Filter/JPXDecode/Width 8000/Height 5000/Length 0>> endobj"
+    wavelets.write_bytes(pdf() + image)
+    without, needs = (probe(path, 10**9).needs for path in (plain, wavelets))
+    assert needs.bytes - without.bytes > 8000 * 5000 * 12
+    assert needs.effort > without.effort
