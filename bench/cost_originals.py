@@ -100,7 +100,9 @@ _VARIANTS: dict[str, Callable[[pyvips.Image, str], None]] = {
     "float.tif": write_samples(
         lambda values: _tiff(values.astype(np.float32) / 255, rowsperstrip=64),
     ),
-    "16.jp2": write_samples(lambda values: bytes(imagecodecs.jpeg2k_encode(values, level=40)), deep=True),
+    "16.jp2": write_samples(
+        lambda values: bytes(imagecodecs.jpeg2k_encode(values, level=40)), deep=True
+    ),
     "5.jp2": write_samples(
         lambda values: bytes(
             imagecodecs.jpeg2k_encode(

@@ -92,6 +92,7 @@ _REQUESTS: dict[str, tuple[str, ...]] = {
     "5.jp2": (_TILE, "full/400,/0/default.jpg"),
     "photo.pdf": (_TILE, "full/400,/0/default.jpg"),
     **dict.fromkeys(RARE, (_TILE, "full/400,/0/default.jpg", "full/max/0/default.jpg")),
+    "frames.dicom": ("full/400,/0/default.jpg", "full/max/0/default.jpg"),
 }
 _BUILDS = (
     "420.jpg", "444.jpg", "progressive.jpg", "turned.jpg", "8.png", "16.tif", "photo.jp2",

@@ -32,8 +32,8 @@ Array = NDArray[Any]
 Variant = Callable[[pyvips.Image, str], None]
 _POINTS = 72 / 150
 """Of a pixel of a PDF page."""
-_HEVC_SIDE = 4096
-"""Of pictures of x265: libde265 does not decode all larger ones."""
+_HEVC_SIDE, _HEVC_TIMES = 1024, 4
+"""Side of what is repeated in pictures of x265: libde265 decodes up to 16 MiB of data."""
 
 
 def write_samples(write: Callable[[Array], bytes], *, deep: bool = False) -> Variant:
@@ -259,6 +259,7 @@ def _heif(chroma: str, bits: int, *, alpha: bool = False) -> Variant:
 
     def write(values: Array) -> bytes:
         values = values[:_HEVC_SIDE, :_HEVC_SIDE] >> (8 * values.itemsize - bits)
+        values = values.repeat(_HEVC_TIMES, axis=0).repeat(_HEVC_TIMES, axis=1)
         end = f"{bits}le" if deep else ""
         coded = hevc(planes_of(values, chroma), f"yuv{chroma}p{end}", ranged=True)
         items = [picture(coded, values.shape, nclx(1, 13, 6, ranged=True), bits=bits)]
@@ -361,7 +362,9 @@ _OTHERS: dict[str, Variant] = {
     "float.jxl": write_samples(lambda values: _jxl(distance=1.0)(values.astype(np.float32) / 255)),
     "gray.jxl": _gray(_jxl(distance=1.0), deep=False),
     "alpha.jxl": write_samples(lambda values: _jxl(distance=1.0)(_with_alpha(values))),
-    "16-alpha.jxl": write_samples(lambda values: _jxl(lossless=True)(_with_alpha(values)), deep=True),
+    "16-alpha.jxl": write_samples(
+        lambda values: _jxl(lossless=True)(_with_alpha(values)), deep=True
+    ),
     "24.tga": write_samples(lambda values: tga(2, values)),
     "32.tga": write_samples(lambda values: tga(2, _with_alpha(values), flags=8)),
     "jpeg.pdf": _pdf(_jpeg, "DCTDecode"),

@@ -86,6 +86,8 @@ _ENCODERS: dict[Format, _Rate] = {
 
 _CODESTREAM = 3
 """Maximum bytes per pixel of a JPEG 2000 file, which the decoder reads as a whole."""
+_HEIF_ALPHA_BYTES = 4
+"""Additional bytes per pixel of a HEIF with alpha."""
 _STREAMED_JPEG = 1.0
 """Bytes per pixel of an encoded JPEG, if only the file is in memory."""
 _COPIES = 2
@@ -199,8 +201,9 @@ def _decoding(header: ImageHeader, shrink: int, bottom: int) -> Cost:
     """Cost of decoding from the top to a row."""
     rate, stored = _DECODERS[header.format], header.stored
     whole = rate.bytes or (header.pixel_bytes if header.interleaved else 0)
-    if header.reader is Reader.LIBHEIF and header.bits > 8:  # noqa: PLR2004 - bits of a byte
-        whole *= 2.5
+    if header.reader is Reader.LIBHEIF:
+        whole += _HEIF_ALPHA_BYTES * header.transparent
+        whole *= 1 if header.bits <= 8 else 2.5  # noqa: PLR2004 - bits of a byte
     read = stored.area if whole else stored.width * bottom
     if header.format is OriginalFormat.JPEG:
         held = _coefficient_bytes(header) * stored.area if header.interleaved else 0
