@@ -202,8 +202,8 @@ def test_what_tifffile_thinks_of_a_file_is_not_printed(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; "
         "from iiif_server.codecs.jobs import prepare_process, render; "
-        "from support.rendering import planned; prepare_process(1, 1); "
-        "render(planned(Path(sys.argv[1]), 'full/!40,40/0/default.png'))"
+        "from support.rendering import plan_request; prepare_process(1, 1); "
+        "render(plan_request(Path(sys.argv[1]), 'full/!40,40/0/default.png'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "original")],
