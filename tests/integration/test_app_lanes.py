@@ -75,7 +75,7 @@ async def test_more_than_may_wait_is_told_to_come_back(tmp_path: Path) -> None:
         first = await started(server, slow(31))
         second = await queued(server, slow(32), 1)
         response = await server.get(slow(33))
-        assert_problem(response, 503, "are waiting already")
+        assert_problem(response, 503, "are waiting)")
         assert int(response.headers["retry-after"]) > 0
         assert server.events_of(WorkRefused) == [WorkRefused("image", "full", "busy")]
         assert server.events_of(RenderFailed) == []

@@ -395,6 +395,15 @@ POLYGLOTS: dict[str, bytes] = {
 Bomb: TypeAlias = tuple[int, Callable[[], bytes]]
 
 
+def harmless() -> dict[str, bytes]:
+    """Return 8 x 8 pixels each, with loops and sizes that readers ignore: they are read."""
+    return {
+        "tiff that is its own next page": tiff_of(tiff_tags(8, 8), following=0),
+        "tiff below itself": tiff_below_itself(),
+        "bmp of many colours": bmp_of(8, 8, colours=65_536),
+    }
+
+
 def bombs() -> dict[str, Bomb]:
     """Return files that decode to far more than their size, each with its expected status.
 
@@ -446,7 +455,6 @@ def bombs() -> dict[str, Bomb]:
             413,
             lambda: gif_of(9, 9, gif_frame(1, 1, b"\2" + b"\1a" * 5_000_000)),
         ),
-        "tiff that is its own next page": (422, lambda: tiff_of(tiff_tags(8, 8), following=0)),
         "tiff of pages without end": (413, lambda: tiff_chain(20_000)),
         "tiff of a huge tile": (413, lambda: tiff_tiled(10, 10, (30_000, 30_000))),
         "tiff of an odd tile": (422, lambda: tiff_tiled(100_000, 1, (100_000, 1))),
@@ -454,7 +462,6 @@ def bombs() -> dict[str, Bomb]:
         "tiff of missing tiles": (422, lambda: tiff_tiled(3_000, 3_000, (16, 16))),
         "tiff of many samples": (413, lambda: tiff_of(tiff_tags(8, 8, samples=60_000))),
         "tiff of many tags": (413, lambda: tiff_of({n: (n, 3, 1, 1) for n in range(1000, 6000)})),
-        "tiff below itself": (422, tiff_below_itself),
         "tiff of a huge profile": (
             413,
             lambda: tiff_of(tiff_tags(8, 8) | {34_675: (34_675, 7, 17 << 20, 8)}, bytes(17 << 20)),
@@ -489,7 +496,6 @@ def bombs() -> dict[str, Bomb]:
         ),
         "bmp that ends at once": (422, lambda: bmp_of(3_000, 3_000, compression=1, data=b"\0\1")),
         "bmp that holds a jpeg": (415, lambda: bmp_of(64, 64, compression=4, data=good)),
-        "bmp of many colours": (422, lambda: bmp_of(8, 8, colours=65_536)),
     }
 
 

@@ -61,7 +61,7 @@ _TOO_LARGE = (
     "This takes about {needed:,} bytes of memory, and this server allows {limit:,} "
     "(limits.memory); request a smaller size or region, or jpg."
 )
-_BUSY = "{waiting} large images, the maximum, are waiting already; please try again later."
+_BUSY = "The queue of large images is full ({waiting} are waiting); please try again later."
 _EXPECTED_ERRORS = (*ERRORS_OF_JOBS, OSError, MemoryError)
 """Exceptions of jobs that are not logged as failures."""
 _DEATHS = {
