@@ -134,7 +134,7 @@ async def test_a_folder_tells_numbers_of_pages(server: Server) -> None:
     page = (await server.get("/?folder=scans")).text
     assert "3 pages" in page
     assert "10,000 pages" in page
-    assert page.count(" pages</span>") == 2, "of those that are refused, no number is known"
+    assert page.count(" pages</span>") == 3, "the number of a refused file is unknown"
 
 
 @pytest.mark.parametrize(
