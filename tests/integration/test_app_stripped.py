@@ -111,7 +111,7 @@ async def test_originals_of_other_formats_are_not_offered(tmp_path: Path) -> Non
     async with app(tmp_path, t=STRIPPED) as server:
         server.put("t", "a.png", file.getvalue())
         server.put("t", "a.jpg", data)
-        assert_problem(await server.get("/t:a.png/original"), 403, "PNG", "places")
+        assert_problem(await server.get("/t:a.png/original"), 403, "PNG", "location")
         answer = await server.get("/originals.zip?identifiers=t:a.png,t:a.jpg")
         with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
             assert_without_location(archive.read("a.jpg"), data)

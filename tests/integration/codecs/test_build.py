@@ -192,7 +192,7 @@ def test_disk_that_refuses_is_no_damage(tmp_path: Path) -> None:
     with pytest.raises(NotKeptError) as caught:
         make(path, Part.REDUCED, tmp_path / "missing" / "part")
     answered = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - as a worker does
-    assert isinstance(answered.refusal, FileNotFoundError)
+    assert isinstance(answered.disk_error, FileNotFoundError)
 
 
 @pytest.mark.parametrize("name", ["420.jpg", "plain.png"])
