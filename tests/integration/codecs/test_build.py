@@ -1,7 +1,6 @@
 """Pyramid parts built from real originals."""
 
 import io
-import pickle
 import zipfile
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from iiif_server.plan.build_plan import BuildPlan, expected_length, first_reduce
 from iiif_server.plan.grid import Grid, Part, Tile
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.render_plan import tile_profile
+from iiif_server.workers.messages import Failure, decode, encode, exception_of, failure_of
 from support import pictures
 from support.rendering import psnr
 
@@ -191,7 +191,8 @@ def test_disk_that_refuses_is_no_damage(tmp_path: Path) -> None:
     path.write_bytes(pictures.jpeg(pictures.photograph(WIDTH, HEIGHT)))
     with pytest.raises(NotKeptError) as caught:
         make(path, Part.REDUCED, tmp_path / "missing" / "part")
-    answered = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - as a worker does
+    answered = exception_of(decode(encode(failure_of(caught.value)), Failure))  # as a worker does
+    assert isinstance(answered, NotKeptError)
     assert isinstance(answered.disk_error, FileNotFoundError)
 
 
