@@ -13,19 +13,28 @@ from bench import memory
 from iiif_server.codecs.jobs import prepare_process
 
 
+class JobFailedError(Exception):
+    """A job that raised an exception, or whose process died: its figures would mean nothing."""
+
+
 def measure_in_process(function: Callable[[Any], Any], plan: Any) -> tuple[int, float]:
-    """Return by how many bytes a fresh process grew during a job, and its duration in seconds."""
+    """Return by how many bytes a fresh process grew during a job, and its duration in seconds.
+
+    Raises JobFailedError.
+    """
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     process = context.Process(target=_run_and_report, args=(theirs, function, plan))
     process.start()
     theirs.close()
     try:
-        taken: tuple[int, float] = mine.recv()
+        error, *taken = mine.recv()
     except EOFError:
-        taken = (0, 0.0)
+        error, taken = "its process died", [0, 0.0]
     process.join()
-    return taken
+    if error:
+        raise JobFailedError(error)
+    return taken[0], taken[1]
 
 
 def _run_and_report(
@@ -35,8 +44,10 @@ def _run_and_report(
     pyvips.Image.black(8, 8).jpegsave_buffer()
     before = memory.peak_bytes(os.getpid())
     started = time.perf_counter()
+    error = ""
     try:
         function(plan)
-    finally:
-        seconds = time.perf_counter() - started
-        report.send((memory.peak_bytes(os.getpid()) - before, seconds))
+    except Exception as raised:  # noqa: BLE001 - the other process raises it
+        error = repr(raised)
+    seconds = time.perf_counter() - started
+    report.send((error, memory.peak_bytes(os.getpid()) - before, seconds))

@@ -1,6 +1,7 @@
 """`python -m bench.costs`: peak memory of jobs, compared with its estimate."""
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cost_originals import Originals
-from bench.cost_process import measure_in_process
+from bench.cost_process import JobFailedError, measure_in_process
 from bench.rare_originals import RARE
 from iiif_server.codecs import jpegtran
 from iiif_server.codecs.jobs import build_part, render
@@ -113,19 +114,27 @@ class Measurement:
 
 
 def main() -> None:
-    """Measure all jobs, and print one line per job."""
+    """Measure all jobs, and print one line per job. A failed job makes the exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
     parser.add_argument("only", nargs="?", default="", help="jobs whose name has this in it")
     parser.add_argument("--megapixels", type=float, default=24)
     arguments = parser.parse_args()
+    failed = 0
     with tempfile.TemporaryDirectory(prefix="costs-") as folder:
         originals = Originals(Path(folder), arguments.megapixels)
         print(f"{'job':58} {'engine':9} {'estimate':>9} {'peak':>9} {'ratio':>6} {'ns/px est':>9}")
         for name, plan in _all_jobs(originals):
             if arguments.only in name:
-                job = plan()
-                taken = measure_in_process(job.function, job.plan)
-                _print_line(Measurement(name, job.engine, job.cost, *taken))
+                try:
+                    job = plan()
+                    taken = measure_in_process(job.function, job.plan)
+                except JobFailedError as error:
+                    failed += 1
+                    print(f"{name:58} FAILED: {error}", flush=True)
+                else:
+                    _print_line(Measurement(name, job.engine, job.cost, *taken))
+    if failed:
+        sys.exit(f"{failed} jobs failed.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ Array = NDArray[Any]
 Variant = Callable[[pyvips.Image, str], None]
 _POINTS = 72 / 150
 """Of a pixel of a PDF page."""
-_HEVC_SIDE, _HEVC_TIMES = 1024, 4
+_HEVC_SIDE, _HEVC_TIMES = 128, 32
 """Side of what is repeated in pictures of x265: libde265 decodes up to 16 MiB of data."""
 
 
