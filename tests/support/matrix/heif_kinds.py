@@ -1,5 +1,6 @@
 """HEIC and AVIF: boxes written by hand around pictures of x265 and SVT-AV1 (ISO 23008-12)."""
 
+import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -132,8 +133,14 @@ def hevc(planes: list[Array], format_: str, *, ranged: bool) -> tuple[bytes, byt
 def av1(planes: list[Array], format_: str, *, ranged: bool) -> tuple[bytes, bytes]:
     """The configuration box of a picture of SVT-AV1, and its data without its delimiter."""
     deep = "10" in format_
-    stream = encoded("libsvtav1", format_, planes, colour={"color_range": 2 if ranged else 1},
-                     options={"crf": "1", "preset": "8", "svtav1-params": "avif=1"})  # fmt: skip
+    colour = {"color_range": 2 if ranged else 1}
+    options = {"crf": "1", "preset": "8", "svtav1-params": "avif=1"}
+    try:
+        stream = encoded("libsvtav1", format_, planes, colour=colour, options=options)
+    finally:
+        # For root, SVT-AV1 makes the calling thread a real-time one, and servers would inherit it.
+        if hasattr(os, "sched_setscheduler"):  # Linux
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     flags = (0x40 if deep else 0) | 0x0C
     return box(b"av1C", b"\x81\x1f" + bytes([flags, 0])), stream.removeprefix(b"\x12\0")
 
