@@ -167,7 +167,7 @@ def test_prepare_completes_after_a_worker_is_killed(cluster: Cluster) -> None:
     ("lost", "sent", "text"),
     [
         ("worker", signal.SIGKILL, "The cluster has run no task for 2 seconds. Repeat the command"),
-        ("scheduler", signal.SIGKILL, "The scheduler of the cluster has ended"),
+        ("scheduler", signal.SIGKILL, "The scheduler of the cluster or its tasks have ended"),
         ("scheduler", signal.SIGSTOP, "The cluster has run no task for 2 seconds."),
     ],
 )
