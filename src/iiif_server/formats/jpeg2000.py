@@ -56,6 +56,8 @@ _TILE_PART_HEADER = 12
 """Bytes of an SOT segment (A.4.2)."""
 _DEFAULT_PRECINCT = 15
 """Default exponent of a precinct's side."""
+_BARE_MARKERS = range(0xFF30, 0xFF40)
+"""Reserved markers without a segment (A.1.2), which decoders ignore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,8 @@ def _check_components(
         size.width % component.across or size.height % component.down for component in components
     ):
         raise file.unsupported("has components that are subsampled in an unusual way")
+    if is_subsampled(components[:1]) and len({(part.across, part.down) for part in components}) > 1:
+        raise file.unsupported("has a first component that is subsampled, unlike the others")
     if len(components) > 1 and max(part.bits for part in components) > 8:  # noqa: PLR2004 - bits of a byte
         raise file.unsupported("has components of different depths")
 
@@ -210,6 +214,10 @@ def _segments(file: BoundedFile, position: int) -> Iterator[tuple[int, int, int]
         if numbers is None or numbers[0] in {_SOT, _SOD}:
             return
         marker, length = numbers
+        if marker in _BARE_MARKERS:
+            yield marker, position + 2, 0
+            position += 2
+            continue
         if length < 2:  # noqa: PLR2004 - the length counts its own two bytes
             raise file.damaged("one of its segments has an invalid length")
         yield marker, position + 4, length - 2

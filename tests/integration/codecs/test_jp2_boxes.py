@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from iiif_server import open_image
 from iiif_server.codecs.probe import probe
-from iiif_server.errors import DamagedOriginalError
+from iiif_server.errors import DamagedOriginalError, UnsupportedOriginalError
 from iiif_server.plan.header import Colour, Profile
 from support.jp2 import (
     FIVE_COMPONENTS,
@@ -61,6 +61,7 @@ KINDS: dict[str, tuple[bytes, tuple[Any, Any]]] = {
     "sRGB": (jp2(RGB, enumerated(16)), HALF),
     "a bare codestream": (RGB, HALF),
     "more tile-parts than it says": (RGB[:-2] + TILE_PART + RGB[-2:], HALF),
+    "reserved markers after the size": (RGB[:51] + b"\xff\x30\xff\x3f" + RGB[51:], HALF),
     "five components, bare": (FIVE_COMPONENTS, HALF),
     "five components, sRGB": (jp2(FIVE_COMPONENTS, enumerated(16), count=5), HALF),
     "five components of 12 bits": (jp2(FIVE_OF_12_BITS, enumerated(16), count=5), HALF),
@@ -218,6 +219,15 @@ def test_a_broken_palette_is_damage(broken: bytes, tmp_path: Path) -> None:
     path = tmp_path / "original.jp2"
     path.write_bytes(jp2(INDEXES, enumerated(16), broken, count=1))
     with pytest.raises(DamagedOriginalError, match="palette"):
+        probe(path, 10**9)
+
+
+def test_a_first_component_that_alone_is_subsampled_is_refused(tmp_path: Path) -> None:
+    data = bytearray(RGB)
+    data[43] = 2  # its horizontal sampling (A.5.1)
+    path = tmp_path / "original.j2k"
+    path.write_bytes(data)
+    with pytest.raises(UnsupportedOriginalError, match="first component that is subsampled"):
         probe(path, 10**9)
 
 
