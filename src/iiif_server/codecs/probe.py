@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from pi_heif import register_heif_opener
-from PIL import ExifTags, Image, JpegImagePlugin
+from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin
 
 from iiif_server.codecs import jpegxl, raw
 from iiif_server.codecs.colour_tags import profile_of
@@ -28,7 +28,7 @@ from iiif_server.errors import (
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
-from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MAX_BLOCK_BYTES, BoundedFile, Inspection
 from iiif_server.formats.colour_tags import ADOBE_RGB, ColourTags
 from iiif_server.formats.dicom_elements import MAGIC
 from iiif_server.formats.inspection import inspect
@@ -48,6 +48,7 @@ from iiif_server.plan.original_format import (
     recognise,
 )
 
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_BLOCK_BYTES  # of profiles, too; `formats.png` limits both
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 

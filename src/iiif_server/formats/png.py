@@ -20,7 +20,7 @@ MAX_CHUNKS = 2_000
 _MAX_WALKED_CHUNKS = 200_000
 """Maximum number of chunks that are read to find the last one."""
 _MAX_DECOMPRESSED = 1 << 20
-"""Maximum decompressed bytes of a chunk; Pillow has the same limit."""
+"""Maximum decompressed bytes of a text; a profile may be as large as in other formats."""
 _MAX_COUNTED_BYTES = 1 << 30
 _WINDOW = 1 << 16
 _MAX_RATIO = 1032
@@ -226,7 +226,7 @@ def _check_header(file: BoundedFile, chunk: _Chunk) -> _Header:
 
 
 def _check_decompressed(file: BoundedFile, chunk: _Chunk) -> bytes:
-    """Decompress a chunk; empty if it is not compressed. Refuse one of more than 1 MiB."""
+    """Decompress a chunk; empty if it is not compressed. Refuse large ones."""
     if chunk.name not in {b"zTXt", b"iTXt", b"iCCP"}:
         return b""
     data = file.read_at(chunk.offset, chunk.length)
@@ -234,13 +234,14 @@ def _check_decompressed(file: BoundedFile, chunk: _Chunk) -> bytes:
     if start is None:
         return b""
     decompressor = zlib.decompressobj()
+    limit = MAX_BLOCK_BYTES if chunk.name == b"iCCP" else _MAX_DECOMPRESSED
     try:
-        decompressed = decompressor.decompress(data[start:], _MAX_DECOMPRESSED + 1)
+        decompressed = decompressor.decompress(data[start:], limit + 1)
     except zlib.error:
         return b""  # no other library can decompress it either
     file.check(
         len(decompressed),
-        _MAX_DECOMPRESSED,
+        limit,
         f"bytes or more, decompressed, in its {_display_name(chunk)} chunk",
     )
     return decompressed

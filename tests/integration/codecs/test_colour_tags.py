@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 from iiif_server import open_image
 from iiif_server.codecs.probe import probe
@@ -113,6 +113,17 @@ def test_points_of_no_colour_space_are_ignored(points: tuple[float, ...], tmp_pa
     path = tmp_path / "original"
     path.write_bytes(png(gamma(0.45455), chromaticities(*points)))
     assert probe(path, 10**6).profile is Profile.NONE
+
+
+def test_a_large_profile_of_a_png_is_read(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    size = 3_000_000
+    profile = struct.pack(">I", size) + profile[4:] + bytes(size - len(profile))
+    path = tmp_path / "original.png"
+    path.write_bytes(png(chunk(b"iCCP", b"large\0\0" + zlib.compress(profile))))
+    with open_image(path) as image:
+        shown = np.asarray(Image.open(BytesIO(image.render(format="jpg"))).convert("RGB"))
+    assert np.allclose(shown[4, 4], RED, atol=4)
 
 
 def test_made_profiles_go_with_the_image(tmp_path: Path) -> None:
