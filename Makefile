@@ -100,7 +100,7 @@ load: install ## A crawler of full-size images beside readers of tiles (3 minute
 hops: install ## Count the functions and modules that one tile request enters
 	$(BIN)/python -m bench.hops
 
-costs: install ## Compare what jobs take at their peak with what is estimated before (40 minutes); COSTS=dicom
+costs: install ## Compare what jobs take at their peak with what is estimated before (long); COSTS=dicom for a part
 	PYTHONPATH=tests $(BIN)/python -m bench.costs $(COSTS)
 
 shared: install ## Two replicas beside one, and what a shared cache takes (5 minutes; needs root, nginx, wrk)

@@ -37,7 +37,7 @@ def file_of(server: Server, answer: httpx.Response) -> Path:
 async def test_the_file_that_is_named_holds_the_image(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         made = await server.get_raw(IMAGE, NAMED)
-        assert decode_image(made).width == 90, "its bytes are at hand"
+        assert decode_image(made).width == 90, "its bytes are in memory"
         for _ in range(2):
             answer = await server.get_raw(IMAGE, NAMED)
             assert answer.content == b""

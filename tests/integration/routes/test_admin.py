@@ -141,15 +141,15 @@ async def test_nothing_below_admin_is_taken_for_an_image(server: Server) -> None
 @pytest.mark.parametrize(
     "path", ["status", "cache", "cache/disk:pic.jpg", "explain/disk:pic.jpg/full/max/0/default.jpg"]
 )
-async def test_without_a_token_there_are_no_doors(closed: Server, method: str, path: str) -> None:
+async def test_without_a_token_admin_routes_are_not_found(closed: Server, method: str, path: str) -> None:
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-    door = await closed.client.request(method, f"/admin/{path}", headers=headers)
+    hidden = await closed.client.request(method, f"/admin/{path}", headers=headers)
     nothing = await closed.client.request(method, f"/amdin/{path}", headers=headers)
-    assert door.status_code == nothing.status_code
-    assert door.status_code in {404, 405}
+    assert hidden.status_code == nothing.status_code
+    assert hidden.status_code in {404, 405}
     # An unknown type is named, whichever it is.
-    assert door.text == nothing.text.replace("amdin", "admin")
-    assert stable_headers(door.headers) == stable_headers(nothing.headers)
+    assert hidden.text == nothing.text.replace("amdin", "admin")
+    assert stable_headers(hidden.headers) == stable_headers(nothing.headers)
 
 
 async def test_without_a_token_the_document_names_no_doors(closed: Server, server: Server) -> None:
