@@ -141,7 +141,9 @@ async def test_nothing_below_admin_is_taken_for_an_image(server: Server) -> None
 @pytest.mark.parametrize(
     "path", ["status", "cache", "cache/disk:pic.jpg", "explain/disk:pic.jpg/full/max/0/default.jpg"]
 )
-async def test_without_a_token_admin_routes_are_not_found(closed: Server, method: str, path: str) -> None:
+async def test_without_a_token_admin_routes_are_not_found(
+    closed: Server, method: str, path: str
+) -> None:
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     hidden = await closed.client.request(method, f"/admin/{path}", headers=headers)
     nothing = await closed.client.request(method, f"/amdin/{path}", headers=headers)
